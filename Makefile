@@ -1,0 +1,45 @@
+# make test            run the tests               (ARGS="-k queue" is passed to pytest)
+# make demo            run the main job            (URL=http://host/ crawls that site; DEMO_ARGS="..." is passed on)
+# make lint, make type, make ci, make clean
+#
+# Everything is installed into .venv, made with a Python that .ci/find-python chooses, or with
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# What an installation depends on; the Python code itself is used from this folder (an editable install).
+INSTALL_INPUTS := setup.cfg setup.py pyproject.toml $(wildcard build_backend/*.py build_backend/*.h)
+
+.PHONY: test demo lint type ci clean
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/python examples/demo.py $(if $(URL),--url '$(URL)') $(DEMO_ARGS)
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(VENV)/.installed-test
+	$(BIN)/mypy
+
+ci:
+	.ci/run
+
+clean:
+	rm -rf $(VENV) .tox .ci-venvs build dist *.egg-info greenify/_vendor/pyuv/*.so build_backend/pyuv-*.tar.gz
+
+$(VENV)/.installed-%: $(INSTALL_INPUTS) | $(VENV)/.created
+	@echo "installing greenify and what 'make $*' needs into $(VENV) (compiles the bundled pyuv the first time)"
+	@$(PIP_INSTALL) --editable '.[$*]'
+	@touch $@
+
+$(VENV)/.created:
+	@python='$(PYTHON)'; \
+	if [ -z "$$python" ]; then python=$$(.ci/find-python) || exit 1; fi; \
+	echo "making $(VENV) with $$python"; \
+	"$$python" -m venv --clear $(VENV)
+	@touch $@

@@ -1,0 +1,1 @@
+"""Other people's code that greenify's wheel carries: see LICENSE."""
