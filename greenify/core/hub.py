@@ -1,0 +1,522 @@
+"""The hub: one greenlet per OS thread that runs whatever is ready and sleeps on the loop when nothing is.
+
+The ready queue holds anything with a ``switch()`` method, in practice greenlets.  A greenlet that has to
+wait leaves itself with whoever will wake it and switches to the hub; waking means appending it to the ready
+queue.  Nothing ever switches from a waker straight to the woken.
+
+Three rules make this safe against signals, finalisers and other OS threads at any moment:
+
+1. A wake-up may be spurious.  Every wait loops over a flag of its own, so one ready entry too many is
+   harmless, and code that is unsure may always append.
+2. ``sleeping`` is set before the hub looks at the ready queue for the last time.  Whoever appends looks at
+   ``sleeping`` afterwards and writes a byte to the hub's pair if it is set.  With the interpreter lock
+   ordering the two, no wake-up falls between the look and the sleep, and a waker on another OS thread
+   costs no system call while the hub is busy.
+3. Code that runs in the hub's own greenlet (finalisers, callbacks, signal handlers) may block: it runs the
+   same cycle on top of its stack until it is woken (`park`).
+"""
+
+from __future__ import annotations
+
+import _thread
+import logging
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from greenlet import getcurrent, greenlet
+
+from greenify.core.descriptors import EAGER_EVENTS, READ_EVENT, WRITE_EVENTS, DescriptorSet
+from greenify.core.loop import Loop
+from greenify.core.timers import Timers
+from greenify.core.waiters import HubWaiter, ThreadWaiter, Waiter
+
+__all__ = ["Call", "Hub", "Throw", "current_hub", "get_hub", "home_hub", "new_waiter", "sleep"]
+
+_monotonic = time.monotonic
+_native_sleep = time.sleep
+_get_ident = _thread.get_ident
+_END: Any = object()
+
+# How many events one look at the kernel queue takes at most; the rest is taken by the next look.
+_BATCH = 512
+
+# How many rounds of ready greenlets run before the kernel queue is looked at again.  A look costs as much
+# as three switches, so `sleep(0)` loops gain from a few; more would only delay input.
+_ROUNDS = 8
+
+
+class Call:
+    """A callback on the ready queue."""
+
+    __slots__ = ("_args", "_function")
+
+    def __init__(self, function: Callable[..., object], *args: Any) -> None:
+        self._function = function
+        self._args = args
+
+    def switch(self) -> None:
+        try:
+            self._function(*self._args)
+        except Exception:
+            logging.getLogger("greenify").exception("error in a callback of the hub")
+
+
+class Throw:
+    """An exception on its way into a parked greenlet."""
+
+    __slots__ = ("_exception", "_target")
+
+    def __init__(self, target: greenlet, exception: BaseException) -> None:
+        self._target = target
+        self._exception = exception
+
+    def switch(self) -> None:
+        if not self._target.dead:
+            self._target.throw(self._exception)
+
+
+class _Pair:
+    """The socket pair whose bytes end the hub's sleep; also what `signal.set_wakeup_fd` writes to."""
+
+    __slots__ = ("_hub", "reader", "writer")
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.reader, self.writer = socket.socketpair()
+        # The C methods, so that this works the same when the socket class has been patched.
+        for end in (self.reader, self.writer):
+            os.set_blocking(end.fileno(), False)
+        descriptor = hub.descriptors.attach(self.reader.fileno(), writing=False)
+        descriptor.read.waiter = self
+
+    def switch(self) -> None:
+        """The hub runs this as if it were a greenlet, whenever bytes have arrived."""
+        hub = self._hub
+        fd = self.reader.fileno()
+        descriptor = hub.descriptors.by_fd[fd]
+        descriptor.read.waiter = self
+        try:
+            data = os.read(fd, 4096)
+            while len(data) == 4096:
+                data += os.read(fd, 4096)
+        except BlockingIOError:
+            return
+        # Zero bytes come from `interrupt`; the others are signal numbers.
+        signals = data.replace(b"\0", b"")
+        if signals and hub.on_signals is not None:
+            hub.on_signals(signals)
+
+    def close(self) -> None:
+        os.close(self.reader.detach())
+        os.close(self.writer.detach())
+
+
+class Hub:
+    """The scheduler of one OS thread.  Only `interrupt` and `call_from_thread` may be called from others."""
+
+    def __init__(self) -> None:
+        self.ident = _get_ident()
+        self.pid = os.getpid()
+        self.ready: deque[Any] = deque()
+        self.timers = Timers()
+        self.descriptors = DescriptorSet(self)
+        self.loop = Loop()
+        self.loop.watch(self.descriptors.fileno())
+        self.tasks: set[greenlet] = set()  # every live greenlet that was started on this hub
+        self.last: HubWaiter | None = None  # who waits for the last task to end
+        self.sleeping = False
+        self.abandoned = False  # this is the hub of a process that we have been forked from
+        self.users = 0  # libuv handles of others (streams): the loop has to be turned for them
+        self.lent = 0  # blocking calls under way on native threads, which will wake this hub
+        self.on_signals: Callable[[bytes], None] | None = None
+        self.interrupts: deque[Callable[[], None]] = deque()
+        self._in_loop = False
+        self._diagnosed = False
+        root = getcurrent()
+        while root.parent is not None:
+            root = root.parent
+        self.main = root
+        self._main_leaf: greenlet | None = None  # the raw greenlet in which the main greenlet waits
+        self.greenlet = greenlet(self._run, root)
+        self.switch: Callable[[], Any] = self.greenlet.switch
+        self.pair = _Pair(self)
+        # Lets the hot path tell "a greenlet of this hub" by one attribute.  A fork replaces it.
+        root.hub = self  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return f"<Hub of thread {self.ident} with {len(self.tasks)} tasks at {id(self):#x}>"
+
+    def foreign(self) -> bool:
+        """Whether the caller runs on another OS thread than this hub."""
+        return _get_ident() != self.ident
+
+    def interrupt(self) -> None:
+        """End the hub's sleep.  Any OS thread, any signal handler."""
+        try:
+            self.pair.writer.fileno() >= 0 and os.write(self.pair.writer.fileno(), b"\0")
+        except BlockingIOError:
+            # The pair is full of wake-ups that nobody has read yet: one of them does for this one.
+            pass
+
+    def call_soon(self, function: Callable[..., object], *args: Any) -> None:
+        """Call ``function(*args)`` in the hub's greenlet in the next round."""
+        self.ready.append(Call(function, *args))
+        if self.sleeping:
+            self.interrupt()
+
+    call_from_thread = call_soon
+
+    def start(self, task: greenlet) -> None:
+        """Put a new greenlet, whose parent is this hub's, on the ready queue.  Any OS thread."""
+        self.tasks.add(task)
+        self.ready.append(task)
+        if self.sleeping:
+            self.interrupt()
+
+    def finished(self, task: greenlet) -> None:
+        """A greenlet that `start` was given has come to its end."""
+        self.tasks.discard(task)
+        if self.last is not None and not self.tasks:
+            self.last.wake()
+
+    def park(self) -> None:
+        """Wait until something switches to the current greenlet.  May return for no reason.
+
+        For any greenlet of this OS thread, the hub's own and raw ones included.
+        """
+        g = getcurrent()
+        if g is self.greenlet:
+            self._run_nested()
+        elif getattr(g, "hub", None) is self:
+            if self.switch():
+                self.run_interrupts()
+        else:
+            # A raw greenlet: while it waits, the thread it runs in waits.  If that is the main
+            # thread, signal handlers have to run here.
+            root = g
+            while root.parent is not None and getattr(root, "hub", None) is not self:
+                root = root.parent
+            outer = self._main_leaf
+            if root is self.main:
+                self._main_leaf = g
+            try:
+                if self.switch():
+                    self.run_interrupts()
+            finally:
+                self._main_leaf = outer
+
+    def pause(self) -> None:
+        """Let everything that is ready run once, then come back."""
+        g = getcurrent()
+        if g is self.greenlet:
+            waiter = HubWaiter(self)
+            self.call_soon(waiter.wake)
+            waiter.wait()
+            return
+        self.ready.append(g)
+        if self.switch():
+            self.run_interrupts()
+
+    # Signals: see signals.py for who fills `interrupts`.
+
+    def main_frame(self) -> FrameType | None:
+        """The frame in which the main greenlet waits, or None while it runs."""
+        frame: FrameType | None = (self._main_leaf or self.main).gr_frame
+        return frame
+
+    def interrupt_main(self, function: Callable[[], None]) -> None:
+        """Have the main greenlet call `function` at the place where it waits, before it waits on."""
+        self.interrupts.append(function)
+        self.ready.append(_MainInterrupt(self))
+        if self.sleeping:
+            self.interrupt()
+
+    def run_interrupts(self) -> None:
+        """Run what `interrupt_main` has left, in the main greenlet."""
+        while self.interrupts:
+            self.interrupts.popleft()()
+
+    def in_main(self) -> bool:
+        """Whether the current greenlet is the main one, or a raw greenlet that runs inside it."""
+        g: Any = getcurrent()
+        while g is not None:
+            if g is self.main:
+                return True
+            if g is self.greenlet or getattr(g, "hub", None) is self:
+                return False
+            g = g.parent
+        return False
+
+    # The cycle.
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._cycle()
+            except BaseException as exc:
+                # A signal handler that was installed behind our back has raised while the hub had
+                # control.  The exception belongs to the main greenlet; what the hub was in the middle
+                # of is made good by having every waiter look again.
+                while _END in self.ready:
+                    self.ready.remove(_END)
+                self.descriptors.wake_all()
+                self.ready.append(Throw(self._main_leaf or self.main, exc))
+
+    def _run_nested(self) -> None:
+        # The hub's own greenlet waits: run the others on top of its stack until something switches to it.
+        ready = self.ready
+        me = self.greenlet
+        while True:
+            for _ in range(len(ready)):
+                item = ready.popleft()
+                if item is me:
+                    return
+                if item is not _END:  # the mark of the cycle below us
+                    item.switch()
+            self._look()
+            if not ready:
+                self._sleep()
+
+    def _cycle(self) -> None:
+        ready = self.ready
+        append = ready.append
+        popleft = ready.popleft
+        heap = self.timers.heap
+        fire = self.timers.fire
+        look = self._look
+        rounds = 0
+        while True:
+            if ready:
+                append(_END)
+                try:
+                    # iter() pops in C: no signal handler can run between the pop and the switch.
+                    for item in iter(popleft, _END):
+                        item.switch()
+                except IndexError:
+                    # A nested cycle has taken our end mark.
+                    if ready:
+                        raise
+            if ready and rounds < _ROUNDS:
+                rounds += 1
+                if heap and heap[0][0] <= _monotonic():
+                    fire()
+                continue
+            rounds = 0
+            look()
+            if not ready:
+                self._sleep()
+
+    def _look(self) -> None:
+        """Make ready what is due and what the kernel reports, without blocking."""
+        timers = self.timers
+        if timers.heap and timers.heap[0][0] <= _monotonic():
+            timers.fire()
+        if self.users and not self._in_loop:
+            self._in_loop = True
+            try:
+                self.loop.turn()
+            finally:
+                self._in_loop = False
+        append = self.ready.append
+        known = self.descriptors.by_fd.get
+        for fd, events in self.descriptors.queue.poll(0, _BATCH):
+            descriptor = known(fd)
+            if descriptor is None:
+                continue
+            if events & READ_EVENT:
+                side = descriptor.read
+                waiter = side.waiter
+                # `Side.fire`, written out for the one case that counts: a single waiter.
+                if waiter is not None and side.others is None:
+                    append(waiter)
+                    side.waiter = None
+                else:
+                    side.fire()
+                if events & EAGER_EVENTS:
+                    side.eager = True
+            elif events & EAGER_EVENTS:
+                descriptor.read.eager = True
+                descriptor.read.fire()
+            if events & WRITE_EVENTS:
+                descriptor.write.fire()
+
+    def _sleep(self) -> None:
+        self.sleeping = True
+        try:
+            if self.ready:
+                return
+            deadline = self.timers.next()
+            if deadline is None and not self._diagnosed:
+                self._diagnose()
+            if self._in_loop:
+                # A finaliser inside libuv blocks: libuv cannot be entered twice, the kernel queue can.
+                self.descriptors.block(None if deadline is None else deadline - _monotonic())
+                return
+            self._in_loop = True
+            try:
+                self.loop.sleep(deadline)
+            finally:
+                self._in_loop = False
+        finally:
+            self.sleeping = False
+
+    def _diagnose(self) -> None:
+        """Tell the log, once, when there is nothing left that could wake anybody but a signal."""
+        pair = self.descriptors.by_fd[self.pair.reader.fileno()]
+        pair.read.waiter = None
+        idle = not self.descriptors.waiting()
+        pair.read.waiter = self.pair
+        if not idle or self.users or self.lent:
+            return
+        self._diagnosed = True
+        logger = logging.getLogger("greenify")
+        if logger.isEnabledFor(logging.INFO):
+            from greenify.core.stacks import describe
+
+            logger.info(
+                "nothing is left to wait for: only a signal or another OS thread can wake this one.\n%s",
+                describe(self),
+            )
+
+    def close(self) -> None:
+        """Release the descriptors of this hub.  Its own OS thread, outside of its greenlet, at its end."""
+        self.abandoned = True
+        self.pair.close()
+        self.loop.close()
+        self.descriptors.close()
+
+
+class _MainInterrupt:
+    __slots__ = ("_hub",)
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def switch(self) -> None:
+        hub = self._hub
+        if hub.interrupts:
+            # A true value tells the wait that there is something to run (`run_interrupts`).
+            (hub._main_leaf or hub.main).switch(True)
+
+
+class _Slot:
+    """Closes a thread's hub when the thread ends; the main thread's is kept for the process."""
+
+    __slots__ = ("_close", "hub")
+
+    def __init__(self, hub: Hub, kept: bool) -> None:
+        self.hub = hub
+        self._close = None if kept else _close_with_thread
+
+    def __del__(self) -> None:
+        if self._close is not None:
+            self._close(self.hub)
+
+
+def _close_with_thread(hub: Hub) -> None:
+    # The slot can also die elsewhere: in a forked child, which has abandoned the hub.
+    if not hub.abandoned and not hub.foreign():
+        hubs.discard(hub)
+        hub.close()
+
+
+_local = _thread._local()
+_home: Hub | None = None
+hubs: set[Hub] = set()
+_on_new: list[Callable[[Hub], None]] = []
+
+
+def on_new_hub(function: Callable[[Hub], None]) -> None:
+    """Have ``function(hub)`` called for every hub that is made from now on."""
+    _on_new.append(function)
+
+
+def current_hub() -> Hub | None:
+    """The hub of this OS thread, or None if it has none."""
+    try:
+        hub: Hub = _local.slot.hub
+    except AttributeError:
+        return None
+    return hub
+
+
+def get_hub() -> Hub:
+    """The hub of this OS thread, made now if need be."""
+    try:
+        hub: Hub = _local.slot.hub
+    except AttributeError:
+        return install(Hub())
+    return hub
+
+
+def home_hub() -> Hub:
+    """Where a greenlet goes that is started from an OS thread without a hub.
+
+    The main thread's hub if it has one, for it outlives the others; else a new one on this thread.
+    """
+    hub = current_hub()
+    if hub is not None:
+        return hub
+    if _home is not None:
+        return _home
+    return get_hub()
+
+
+def install(hub: Hub) -> Hub:
+    """Make `hub` the hub of this OS thread."""
+    global _home
+    hubs.add(hub)
+    main = is_main_thread()
+    if main:
+        _home = hub
+    _local.slot = _Slot(hub, main)
+    for function in _on_new:
+        function(hub)
+    return hub
+
+
+def abandon_all() -> list[Hub]:
+    """In a child after a fork: forget every hub of the parent and return them."""
+    global _home
+    lost = list(hubs)
+    for hub in lost:
+        hub.abandoned = True
+    hubs.clear()
+    _home = None
+    _local.__dict__.clear()
+    return lost
+
+
+def is_main_thread() -> bool:
+    """Whether this is the OS thread that Python runs signal handlers in."""
+    return _get_ident() == threading.main_thread().ident
+
+
+def new_waiter() -> Waiter:
+    """A waiter for the caller: its greenlet, or its OS thread if that is not the main one and has no hub."""
+    try:
+        return HubWaiter(_local.slot.hub)
+    except AttributeError:
+        if is_main_thread():
+            return HubWaiter(get_hub())
+        return ThreadWaiter()
+
+
+def sleep(seconds: float) -> None:
+    """Park the current greenlet, or OS thread without a hub, for `seconds`; 0 lets the others run once."""
+    hub = current_hub()
+    if hub is None:
+        if not is_main_thread():
+            _native_sleep(seconds)
+            return
+        hub = get_hub()
+    if seconds <= 0:
+        hub.pause()
+        return
+    HubWaiter(hub).wait(_monotonic() + seconds)

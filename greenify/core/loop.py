@@ -1,0 +1,137 @@
+"""The libuv loop: the one file that imports pyuv.
+
+Everything else in greenify sees a `Loop`, which sleeps in libuv until a descriptor set has news or a
+deadline has come.  Two facts about pyuv 1.4.0 shape it:
+
+* libuv aborts the process when a descriptor that it polls is closed or reused behind its back.  So libuv
+  polls exactly one descriptor of ours: the hub's own edge-triggered kernel queue (`descriptors.py`),
+  which the kernel nests, and which raises exceptions where libuv would abort.
+* Python code called from inside ``uv_run`` could re-enter it (a garbage collection there may run any
+  ``__del__``).  So the callbacks given to libuv are C callables that do nothing, and the hub looks at
+  the kernel queue and the clock after ``run`` has returned.
+"""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any
+
+from greenify.errors import PyuvMissingError
+
+__all__ = ["Loop", "pyuv", "pyuv_origin", "pyuv_version", "libuv_version"]
+
+
+def _usable(module: Any) -> bool:
+    version = tuple(int(part) for part in module.__version__.split(".")[:2] if part.isdigit())
+    return version >= (1, 4)
+
+
+def _load() -> tuple[Any, str]:
+    """Choose the pyuv to use: the user's own (>= 1.4, working), else the bundled build.
+
+    ``GREENIFY_PYUV=bundled`` or ``GREENIFY_PYUV=system`` forces one of the two.
+    """
+    wanted = os.environ.get("GREENIFY_PYUV", "")
+    if wanted not in ("", "bundled", "system"):
+        raise PyuvMissingError(f"GREENIFY_PYUV={wanted!r}: the valid values are 'bundled' and 'system'")
+    reasons = []
+    if wanted != "bundled":
+        try:
+            import pyuv as system
+
+            if _usable(system):
+                return system, "system"
+            reasons.append(f"the installed pyuv is {system.__version__}, older than 1.4")
+        except (ImportError, AttributeError) as exc:
+            # AttributeError: a half-installed package without __version__.
+            reasons.append(f"no installed pyuv ({exc})")
+    if wanted != "system":
+        try:
+            from greenify._vendor import pyuv as bundled
+
+            return bundled, "bundled"
+        except ImportError as exc:
+            reasons.append(f"no bundled pyuv ({exc})")
+    raise PyuvMissingError(
+        "greenify needs pyuv >= 1.4 and found none: "
+        + "; ".join(reasons)
+        + ". Reinstall greenify with 'pip install --force-reinstall greenify', which builds its own copy"
+        + (", or unset GREENIFY_PYUV." if wanted else ".")
+    )
+
+
+pyuv: Any
+pyuv, pyuv_origin = _load()
+pyuv_version: str = pyuv.__version__
+libuv_version: str = pyuv.LIBUV_VERSION
+
+_RUN_ONCE = pyuv.UV_RUN_ONCE
+_RUN_NOWAIT = pyuv.UV_RUN_NOWAIT
+
+# libuv timers have a resolution of one millisecond (uv_timer_start, libuv documentation).
+_TICK = 0.001
+
+
+def _report(kind: type[BaseException], value: BaseException, tb: TracebackType | None) -> None:
+    # pyuv prints and swallows what a callback raises, and lets SystemExit end the process on the spot.
+    import logging
+
+    logging.getLogger("greenify").error("error in a libuv callback", exc_info=(kind, value, tb))
+
+
+class Loop:
+    """One libuv loop, belonging to one OS thread.  Nothing here may be called from another thread."""
+
+    __slots__ = ("_armed", "_poll", "_timer", "uv")
+
+    def __init__(self) -> None:
+        self.uv = pyuv.Loop()
+        self.uv.excepthook = _report
+        self._timer = pyuv.Timer(self.uv)
+        self._armed: float | None = None
+        self._poll: Any = None
+
+    def watch(self, fd: int) -> None:
+        """Wake `sleep` whenever `fd`, a descriptor nobody else ever closes, is readable."""
+        self._poll = pyuv.Poll(self.uv, fd)
+        # slice(handle, events, error) is a C callable with three arguments and no effect.
+        self._poll.start(pyuv.UV_READABLE, slice)
+
+    def sleep(self, deadline: float | None) -> None:
+        """Block in libuv until the watched descriptor is readable or `deadline` has passed.
+
+        Args:
+            deadline: a `time.monotonic` time in seconds, or None for no limit.
+        """
+        if deadline != self._armed:
+            self._arm(deadline)
+        self.uv.run(_RUN_ONCE)
+
+    def turn(self) -> None:
+        """Run the libuv handles of other users (streams) that are due, without blocking."""
+        self.uv.run(_RUN_NOWAIT)
+
+    def _arm(self, deadline: float | None) -> None:
+        timer = self._timer
+        self._armed = deadline
+        if deadline is None:
+            timer.stop()
+            return
+        # libuv compares whole milliseconds and truncates its clock.  Measured against that clock and
+        # rounded up, the timer never fires early and at most one millisecond late.
+        uv = self.uv
+        uv.update_time()
+        ticks = max(-int(-deadline * 1000.0 // 1), 0) - uv.now()
+        # When the timer is already due, uv_run fires it before polling, and would then poll without a
+        # limit; the repeat of one tick bounds that poll.
+        timer.start(callable, max(ticks, 1) * _TICK + _TICK / 10, _TICK)
+
+    def close(self) -> None:
+        """Close every handle and release the loop's descriptors."""
+        uv = self.uv
+        for handle in list(uv.handles):
+            if not handle.closed:
+                handle.close()
+        uv.run(_RUN_NOWAIT)
+        uv.run(_RUN_NOWAIT)

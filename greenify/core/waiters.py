@@ -1,0 +1,137 @@
+"""A waiter: who is to be woken, whichever kind of thread it is.
+
+Every lock, event and queue of greenify parks its callers through `new_waiter`.  A waiter is a greenlet of
+some hub (`HubWaiter`), or, on an OS thread that runs no hub, the thread itself (`ThreadWaiter`, a native
+lock it sleeps on).  `wake` may be called from any OS thread, from a finaliser, or before `wait`; it never
+blocks, and a wake-up is never lost.
+"""
+
+from __future__ import annotations
+
+import _thread
+import time
+from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent
+
+from greenify.core.timers import Entry
+
+if TYPE_CHECKING:
+    from greenify.core.hub import Hub
+
+__all__ = ["HubWaiter", "ThreadWaiter", "Waiter"]
+
+# Counts the forks this process descends from: a native thread that waited before a fork is not in the child.
+generation = 0
+
+_monotonic = time.monotonic
+_native_lock = _thread.allocate_lock
+
+# The longest time-out a native lock accepts (`threading.TIMEOUT_MAX`).
+_LONGEST: float = _thread.TIMEOUT_MAX
+
+
+class HubWaiter:
+    """The current greenlet, parked on its hub."""
+
+    __slots__ = ("_expired", "greenlet", "hub", "woken")
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.greenlet: Any = getcurrent()
+        self.woken = False
+        self._expired = False
+
+    def wake(self) -> None:
+        """Let `wait` return True.  Any OS thread; a second call does nothing."""
+        if self.woken:
+            return
+        self.woken = True
+        hub = self.hub
+        hub.ready.append(self.greenlet)
+        if hub.sleeping:
+            hub.interrupt()
+
+    def due(self) -> None:
+        self._expired = True
+        self.hub.ready.append(self.greenlet)
+
+    def wait(self, deadline: float | None = None) -> bool:
+        """Park until woken.
+
+        Args:
+            deadline: a `time.monotonic` time in seconds, or None.
+
+        Returns:
+            False if the deadline passed and nobody had woken us.
+        """
+        hub = self.hub
+        if deadline is None:
+            if getattr(self.greenlet, "hub", None) is hub:
+                while not self.woken:
+                    if hub.switch():
+                        hub.run_interrupts()
+            else:
+                while not self.woken:
+                    hub.park()
+            return True
+        if self.woken:
+            return True
+        entry: Entry = hub.timers.add(deadline, self)
+        try:
+            while not self.woken:
+                if self._expired:
+                    return False
+                hub.park()
+        finally:
+            if not self._expired:
+                hub.timers.cancel(entry)
+        return True
+
+    @property
+    def alive(self) -> bool:
+        """Whether a wake-up can still reach anybody: not after a fork that left the waiter behind."""
+        return not self.hub.abandoned
+
+
+class ThreadWaiter:
+    """The current OS thread, which runs no hub."""
+
+    __slots__ = ("_generation", "_lock", "woken")
+
+    def __init__(self) -> None:
+        self._lock = _native_lock()
+        self._lock.acquire()
+        self._generation = generation
+        self.woken = False
+
+    def wake(self) -> None:
+        """Let `wait` return True.  Any OS thread; a second call does nothing."""
+        if self.woken:
+            return
+        self.woken = True
+        try:
+            self._lock.release()
+        except RuntimeError:
+            # Two wakers at once: the first has released it.
+            pass
+
+    def wait(self, deadline: float | None = None) -> bool:
+        """Block this OS thread until woken; see `HubWaiter.wait`."""
+        while not self.woken:
+            if deadline is None:
+                self._lock.acquire()
+                continue
+            remaining = deadline - _monotonic()
+            if remaining <= 0.0:
+                return self.woken
+            self._lock.acquire(True, min(remaining, _LONGEST))
+        return True
+
+    @property
+    def alive(self) -> bool:
+        """See `HubWaiter.alive`."""
+        return self._generation == generation
+
+
+Waiter = HubWaiter | ThreadWaiter

@@ -1,0 +1,64 @@
+"""Waiting on a descriptor by its number, from whatever kind of thread the caller runs in."""
+
+from __future__ import annotations
+
+import select
+import time
+
+from greenify.core.descriptors import bad_descriptor
+from greenify.core.hub import current_hub, get_hub, hubs, is_main_thread
+
+__all__ = ["forget", "wait"]
+
+_monotonic = time.monotonic
+_poll = select.poll
+
+
+def wait(fd: int, writing: bool, deadline: float | None = None) -> bool:
+    """Wait until `fd` is readable (writable if `writing`), hung up, or in error.
+
+    Parks the current greenlet on its hub; an OS thread without a hub blocks natively.  Any thread may call
+    it.  It is woken by the kernel, by `forget` (a close through greenify) and by the deadline.
+
+    Args:
+        fd: an open descriptor; the caller keeps it, its flags are not changed.
+        writing: wait for writing instead of reading.
+        deadline: a `time.monotonic` time in seconds, or None.
+
+    Returns:
+        False if the deadline passed first.
+
+    Raises:
+        OSError: EBADF, `fd` is not open or was closed meanwhile.
+    """
+    hub = current_hub()
+    if hub is None:
+        if not is_main_thread():
+            return _wait_natively(fd, writing, deadline)
+        hub = get_hub()
+    try:
+        return hub.descriptors.wait(fd, writing, deadline)
+    except PermissionError:
+        # The kernel cannot watch regular files: reading and writing them never waits for anybody.
+        return True
+
+
+def _wait_natively(fd: int, writing: bool, deadline: float | None) -> bool:
+    poll = _poll()
+    poll.register(fd, select.POLLOUT if writing else select.POLLIN | select.POLLPRI)
+    while True:
+        timeout = None if deadline is None else max(0.0, deadline - _monotonic())
+        found = poll.poll(None if timeout is None else -int(-timeout * 1000 // 1))
+        if found:
+            if found[0][1] & select.POLLNVAL:
+                raise bad_descriptor()
+            return True
+        if deadline is not None and _monotonic() >= deadline:
+            return False
+
+
+def forget(fd: int) -> None:
+    """Wake every waiter on `fd` with EBADF.  To be called just before it is closed, from any thread."""
+    for hub in tuple(hubs):
+        if fd in hub.descriptors.by_fd:
+            hub.descriptors.forget(fd)
