@@ -166,7 +166,9 @@ def compare(url: str, arguments: Sequence[str], options: argparse.Namespace) -> 
         for mode in modes
     ]
     show(outcomes, console)
-    results = [("all crawls found the same pages, redirects and errors", same(outcomes))]
+    # With a limit, the order in which answers come decides which addresses are visited.
+    what = "visited as many addresses" if options.limit else "found the same pages and errors"
+    results = [(f"all crawls {what}", same(outcomes, by_number=bool(options.limit)))]
     promises = goals(*outcomes)
     for text, kept in results + promises:
         console.print("[green]yes[/green]" if kept else "[red] no[/red]", text, highlight=False)
@@ -174,9 +176,11 @@ def compare(url: str, arguments: Sequence[str], options: argparse.Namespace) -> 
     return 0 if all(kept for _, kept in must) else 1
 
 
-def same(outcomes: Sequence[Outcome]) -> bool:
-    first = outcomes[0].runs[0].found()
-    return all(run.found() == first for outcome in outcomes for run in outcome.runs)
+def same(outcomes: Sequence[Outcome], by_number: bool) -> bool:
+    results = [run.found() for outcome in outcomes for run in outcome.runs]
+    if by_number:
+        return len({sum(map(len, result)) for result in results}) == 1
+    return all(result == results[0] for result in results)
 
 
 def parse_arguments() -> argparse.Namespace:
