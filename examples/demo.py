@@ -31,7 +31,7 @@ from rich.table import Table
 HERE = Path(__file__).resolve().parent
 SPEED_UP = 10.0  # as many times faster than serial
 THREADS_RATIO = 1.2  # at most as many times slower than real threads
-RESOLVERS = 10  # native threads besides the main one: they look up host names
+RESOLVERS = 16  # native threads besides the main one: they look up host names
 
 
 class DemoError(Exception):

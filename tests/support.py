@@ -9,8 +9,8 @@ Anything that patches a process is tested in a child: the test process itself st
         address = server.readline()
 
 A child that outlives its timeout is asked for the stacks of its threads and greenlets (SIGUSR2, see
-`tests/_child/sitecustomize.py`), then for those of its native threads (SIGABRT, faulthandler), then killed
-with all its children; everything it said ends up in the failure's message.
+`tests/_child/sitecustomize.py`), then for those of its native threads (SIGABRT, faulthandler), then
+killed with all its children; everything it said ends up in the failure's message.
 """
 
 from __future__ import annotations
@@ -121,8 +121,9 @@ def run_python(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return what it printed; warnings in it are errors.
 
-    `code_or_path` is source code (dedented) or a script. `timeout` is in seconds; a child that needs longer
-    fails the test with all its stacks. `check=True` fails the test when the exit code is not 0.
+    `code_or_path` is source code (dedented) or a script. `timeout` is in seconds; a child that
+    needs longer fails the test with all its stacks. `check=True` fails the test when the exit code
+    is not 0.
     """
     command = command_line(code_or_path, *args, greenify=greenify, python=python, options=options)
     process = _start(command, env, cwd, stdin=subprocess.PIPE)
@@ -142,7 +143,7 @@ def run_python(
 
 
 class RunningPython:
-    """A child that is still running. Its output is collected by two threads, so that it never blocks."""
+    """A child that is still running; two threads collect its output, so that it never blocks."""
 
     def __init__(self, command: list[str], process: subprocess.Popen[str], timeout: float) -> None:
         self.command = command
@@ -173,7 +174,7 @@ class RunningPython:
 
     @property
     def stdout(self) -> str:
-        """All of the standard output so far, lines already read included; complete after `wait()`."""
+        """All of the standard output so far, lines read included; complete after `wait()`."""
         return "".join(self._lines)
 
     def readline(self, timeout: float | None = None) -> str:
@@ -191,7 +192,7 @@ class RunningPython:
         self.process.send_signal(number)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end and return the exit code; fails the test with all stacks when it does not come."""
+        """Wait for the end and return the exit code; no end fails the test with all stacks."""
         try:
             code = self.process.wait(timeout or self.timeout)
         except subprocess.TimeoutExpired:
@@ -235,7 +236,7 @@ def running_python(
     cwd: str | Path | None = None,
     options: Sequence[str] = (),
 ) -> Iterator[RunningPython]:
-    """Start a program, talk to it while it runs, and kill it (and its children) at the end of the block.
+    """Start a program, talk to it, and kill it (and its children) at the end of the block.
 
     `timeout` (seconds) bounds each `readline()` and `wait()`.
     """
@@ -266,7 +267,7 @@ def _start(
         errors="backslashreplace",
         env=child_env(env),
         cwd=cwd,
-        # Its own process group: killing it takes its children along, and a Ctrl-C in the terminal spares it.
+        # A process group: killing it takes its children along, and the terminal's Ctrl-C spares it.
         start_new_session=True,
     )
 

@@ -1,8 +1,9 @@
 """Imported by every Python child that `tests/support.py` starts: SIGUSR2 prints all stacks.
 
-faulthandler sees native threads only, and a hang under greenify is a greenlet that is parked: those have to be
-looked up. A handler, not `faulthandler.dump_traceback_later()`: that starts a native thread, and tests count
-those. Nothing is imported until the signal comes, so that "imported before the patch" stays for the test to say.
+faulthandler sees native threads only, and what hangs under greenify is a greenlet that is parked:
+those have to be looked up. It is a handler and not `faulthandler.dump_traceback_later()`, because
+that starts a native thread, and tests count those. Nothing is imported until the signal comes, so
+that what is "imported before the patch" stays for the test to say.
 """
 
 import _signal
