@@ -483,7 +483,8 @@ def install(hub: Hub) -> Hub:
 
 def abandon_all() -> list[Hub]:
     """In a child after a fork: forget every hub of the parent and return them."""
-    global _home
+    global _home, _main_ident
+    _main_ident = _get_ident()
     lost = list(hubs)
     for hub in lost:
         hub.abandoned = True
@@ -495,7 +496,11 @@ def abandon_all() -> list[Hub]:
 
 def is_main_thread() -> bool:
     """Whether this is the OS thread that Python runs signal handlers in."""
-    return _get_ident() == threading.main_thread().ident
+    return _get_ident() == _main_ident
+
+
+# After a fork the forking OS thread is the main one (`abandon_all`).
+_main_ident: int = threading.main_thread().ident or _get_ident()
 
 
 def new_waiter() -> Waiter:

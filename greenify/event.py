@@ -1,0 +1,73 @@
+"""Event: a flag that any thread may set and any number of threads may wait for."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from greenify import core
+from greenify.core import Waiter
+
+__all__ = ["Event"]
+
+_monotonic = time.monotonic
+
+
+class Event:
+    """A flag with the interface of `threading.Event`.  Every method may be called from any thread."""
+
+    __slots__ = ("__weakref__", "_flag", "_waiters")
+
+    def __init__(self) -> None:
+        self._flag = False
+        self._waiters: deque[Waiter] = deque()
+
+    def __repr__(self) -> str:
+        status = "set" if self._flag else "unset"
+        return f"<{type(self).__module__}.{type(self).__qualname__} at {id(self):#x}: {status}>"
+
+    def is_set(self) -> bool:
+        """Whether the flag is set."""
+        return self._flag
+
+    def set(self) -> None:
+        """Set the flag and wake everybody who waits for it."""
+        self._flag = True
+        waiters = self._waiters
+        while waiters:
+            try:
+                waiters.popleft().wake()
+            except IndexError:
+                return
+
+    def clear(self) -> None:
+        """Clear the flag."""
+        self._flag = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the flag is set, for at most `timeout` seconds.
+
+        Returns:
+            False if the time ran out first.
+        """
+        if self._flag:
+            return True
+        deadline = None if timeout is None else _monotonic() + timeout
+        waiter = core.new_waiter()
+        self._waiters.append(waiter)
+        try:
+            # A set that came before we queued saw nobody to wake.
+            if self._flag:
+                return True
+            # Woken counts, even if somebody has cleared the flag since.
+            return waiter.wait(deadline) or self._flag
+        finally:
+            if not waiter.woken:
+                try:
+                    self._waiters.remove(waiter)
+                except ValueError:
+                    # `set` is taking it out at this moment, from another OS thread.
+                    pass
+
+    def _at_fork_reinit(self) -> None:
+        self._waiters.clear()

@@ -1,0 +1,1 @@
+"""Cooperative twins of standard library modules, usable with nothing patched."""

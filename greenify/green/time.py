@@ -1,0 +1,40 @@
+"""The cooperative twin of `time`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from operator import index
+
+from greenify import core
+
+__all__ = ["sleep"]
+
+_native_sleep = time.sleep
+_core_sleep = core.sleep
+
+# Below the limit of every platform's time_t and of libuv's milliseconds; above it the native function raises.
+_LONGEST = 2.0**32
+
+_audited = sys.version_info >= (3, 13)
+
+
+def sleep(seconds: float, /) -> None:
+    """Suspend the calling thread for `seconds`; the others go on.  0 lets them run once.
+
+    Raises:
+        ValueError: `seconds` is negative or not a number.
+        OverflowError: it is too large.
+    """
+    if type(seconds) is not float:
+        if not isinstance(seconds, float):
+            try:
+                index(seconds)
+            except TypeError:
+                _native_sleep(seconds)  # raises what the real one raises
+    if _audited:
+        sys.audit("time.sleep", seconds)
+    if not 0 <= seconds < _LONGEST:
+        _native_sleep(seconds)
+        return
+    _core_sleep(seconds)

@@ -1,0 +1,84 @@
+"""`_thread` and `threading`: threads become greenlets.
+
+`threading` keeps its own Python code (Thread, Condition, Event, Semaphore, Barrier, Timer); only the
+primitives that it takes from `_thread` are replaced, in both modules.
+"""
+
+from __future__ import annotations
+
+import _thread
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from greenify.green import thread as green
+from greenify.patches.record import Patch
+
+if TYPE_CHECKING:
+    from greenify.patches.journal import Journal
+
+__all__ = ["PATCHES", "finish"]
+
+_thread_names: dict[str, Any] = {
+    "start_new_thread": green.start_new_thread,
+    "start_new": green.start_new_thread,
+    "allocate_lock": green.allocate_lock,
+    "allocate": green.allocate_lock,
+    "LockType": green.LockType,
+    "RLock": green.RLock,
+    "get_ident": green.get_ident,
+    "_local": green.local,
+    "_count": green.count,
+}
+_threading_names: dict[str, Any] = {
+    "_allocate_lock": green.allocate_lock,
+    "Lock": green.Lock,
+    "_CRLock": green.RLock,
+    "get_ident": green.get_ident,
+    "local": green.local,
+}
+if sys.version_info >= (3, 13):
+    _joinable: dict[str, Any] = {
+        "_ThreadHandle": green.ThreadHandle,
+        "_make_thread_handle": green.make_thread_handle,
+    }
+    _thread_names |= _joinable | {
+        "lock": green.Lock,
+        "start_joinable_thread": green.start_joinable_thread,
+        "_shutdown": green.shutdown,
+    }
+    _threading_names |= _joinable | {
+        "_LockType": green.LockType,
+        "_start_joinable_thread": green.start_joinable_thread,
+        "_thread_shutdown": green.shutdown,
+    }
+else:
+    _thread_names["_set_sentinel"] = green.set_sentinel
+    _threading_names["_set_sentinel"] = green.set_sentinel
+    _threading_names["_start_new_thread"] = green.start_new_thread
+
+PATCHES = (
+    Patch(_thread, replace=_thread_names),
+    Patch(threading, replace=_threading_names),
+)
+
+
+def finish(journal: Journal) -> None:
+    """Let green threads join the main one: its handle, or the lock that stands for it, is native."""
+    main = threading.main_thread()
+    if sys.version_info >= (3, 13):
+        journal.replace(main, "_handle", green.make_thread_handle(main.ident or 0))
+    else:
+        lock: Any = main._tstate_lock  # type: ignore[attr-defined]
+        journal.replace(main, "_tstate_lock", green.Lock.adopt(lock))
+    journal.replace(
+        threading,
+        "_active_limbo_lock",
+        green.RLock.adopt(threading._active_limbo_lock),  # type: ignore[attr-defined]
+    )
+    if sys.version_info < (3, 13):
+        journal.replace(
+            threading,
+            "_shutdown_locks_lock",
+            green.Lock.adopt(threading._shutdown_locks_lock),  # type: ignore[attr-defined]
+        )

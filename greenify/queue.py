@@ -1,0 +1,124 @@
+"""SimpleQueue: an unbounded queue for greenlets and OS threads, safe to use from finalisers.
+
+`queue.Queue` and its kin are written in Python over threading's locks and need no twin.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import deque
+from types import GenericAlias
+from typing import Any, Generic, TypeVar
+
+from greenify import core
+from greenify.core import Waiter
+
+__all__ = ["Empty", "SimpleQueue"]
+
+T = TypeVar("T")
+
+Empty = queue.Empty
+_monotonic = time.monotonic
+
+
+class SimpleQueue(Generic[T]):
+    """An unbounded FIFO queue with the interface of `queue.SimpleQueue`.
+
+    `put` never blocks and takes no lock, so a finaliser or a signal handler may call it at any moment.
+    """
+
+    __slots__ = ("__weakref__", "_items", "_waiters")
+
+    __class_getitem__ = classmethod(GenericAlias)  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self._items: deque[T] = deque()
+        self._waiters: deque[Waiter] = deque()
+
+    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+        """Add `item` and wake one waiter.  The other arguments exist for likeness to `queue.Queue`."""
+        self._items.append(item)
+        if self._waiters:
+            self._wake()
+
+    def put_nowait(self, item: T) -> None:
+        """`put`."""
+        self.put(item)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Take the oldest item, waiting for one if need be.
+
+        Args:
+            block: False to raise at once when there is none.
+            timeout: seconds to wait at most, None for no limit.
+
+        Raises:
+            queue.Empty: nothing came.
+            ValueError: a negative time-out.
+        """
+        try:
+            return self._items.popleft()
+        except IndexError:
+            pass
+        if not block:
+            raise Empty
+        if timeout is None:
+            return self._wait(None)
+        if timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
+        return self._wait(_monotonic() + timeout)
+
+    def _wait(self, deadline: float | None) -> T:
+        items = self._items
+        waiters = self._waiters
+        while True:
+            waiter = core.new_waiter()
+            waiters.append(waiter)
+            try:
+                # A put that came before we queued saw nobody to wake.
+                woken = bool(items) or waiter.wait(deadline)
+            except BaseException:
+                self._leave(waiter)
+                raise
+            if not waiter.woken:
+                self._leave(waiter)
+            try:
+                return items.popleft()
+            except IndexError:
+                if not woken:
+                    raise Empty from None
+
+    def _leave(self, waiter: Waiter) -> None:
+        try:
+            self._waiters.remove(waiter)
+        except ValueError:
+            # Woken at this very moment: somebody else has to have the item.
+            if self._items:
+                self._wake()
+
+    def _wake(self) -> None:
+        waiters = self._waiters
+        while waiters:
+            try:
+                waiter = waiters.popleft()
+            except IndexError:
+                return
+            if waiter.alive:
+                waiter.wake()
+                return
+
+    def get_nowait(self) -> T:
+        """``get(block=False)``."""
+        return self.get(False)
+
+    def empty(self) -> bool:
+        """Whether the queue is empty now; it may not be by the time the caller looks at the answer."""
+        return not self._items
+
+    def qsize(self) -> int:
+        """The number of items now."""
+        return len(self._items)
+
+    def _put_all(self, items: list[Any]) -> None:
+        self._items.extend(items)
