@@ -2,11 +2,12 @@
 # make demo            run the main job            (URL=http://host/ crawls that site; DEMO_ARGS="..." is passed on)
 # make lint, make type, make ci, make clean
 #
-# Everything is installed into .venv, made with a Python that .ci/find-python chooses, or with
+# Everything is installed into .venv. It is made with python3, with the newest python3.X where that is too old,
+# or with PYTHON=/path/to/python3.
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 # What an installation depends on; the Python code itself is used from this folder (an editable install).
 INSTALL_INPUTS := setup.cfg setup.py pyproject.toml $(wildcard build_backend/*.py build_backend/*.h)
@@ -30,7 +31,7 @@ ci:
 	.ci/run
 
 clean:
-	rm -rf $(VENV) .tox .ci-venvs build dist *.egg-info greenify/_vendor/pyuv/*.so build_backend/pyuv-*.tar.gz
+	rm -rf $(VENV) .tox build dist *.egg-info greenify/_vendor/pyuv/*.so build_backend/pyuv-*.tar.gz
 
 $(VENV)/.installed-%: $(INSTALL_INPUTS) | $(VENV)/.created
 	@echo "installing greenify and what 'make $*' needs into $(VENV) (compiles the bundled pyuv the first time)"

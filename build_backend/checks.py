@@ -8,6 +8,7 @@ import sysconfig
 
 MINIMUM = (3, 10)
 NEWEST_TESTED = (3, 13)
+_FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
 class BuildError(Exception):
@@ -23,7 +24,7 @@ def check_platform(
     platform=sys.platform,
     implementation=sys.implementation.name,
     version=tuple(sys.version_info[:2]),
-    free_threaded=bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    free_threaded=_FREE_THREADED,
 ):
     """Refuse the platforms that greenify cannot run on.
 
@@ -31,7 +32,8 @@ def check_platform(
     """
     if platform in ("win32", "cygwin"):
         raise BuildError(
-            "it does not run on Windows (%s): it waits for descriptors as POSIX systems do." % platform,
+            "it does not run on Windows (%s): it waits for descriptors as POSIX systems do."
+            % platform,
             "On Windows, install it inside WSL 2 (run 'wsl --install', then pip in the Linux shell).",
         )
     if platform in ("emscripten", "wasi"):

@@ -47,8 +47,13 @@ def _key():
         header = file.read()
     env = _environment()
     parts = [sdist.SHA256, header, sys.version, sysconfig.get_platform()]
-    parts += [env.get(name, "") for name in ("CC", "CPPFLAGS", "CFLAGS", "LDFLAGS", "LDSHARED", "ARCHFLAGS")]
-    parts += [str(sysconfig.get_config_var(name)) for name in ("CC", "CFLAGS", "LDSHARED", "EXT_SUFFIX")]
+    parts += [
+        env.get(name, "")
+        for name in ("CC", "CPPFLAGS", "CFLAGS", "LDFLAGS", "LDSHARED", "ARCHFLAGS")
+    ]
+    parts += [
+        str(sysconfig.get_config_var(name)) for name in ("CC", "CFLAGS", "LDSHARED", "EXT_SUFFIX")
+    ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

@@ -25,7 +25,8 @@ def _pip():
     # An isolated build environment hides the pip that made it; -I makes Python look past that.
     for flags in (["-I"], []):
         command = [sys.executable] + flags + ["-m", "pip"]
-        if subprocess.call(command + ["--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0:
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        if subprocess.call(command + ["--version"], **quiet) == 0:
             return command
     return None
 
@@ -36,12 +37,12 @@ def _download(pip, folder, *args):
     Returns:
         None on success, else what pip said, ending with its error.
     """
-    command = pip + ["download", "--disable-pip-version-check", "--no-input", "--no-deps", "--dest", folder]
+    options = ["--disable-pip-version-check", "--no-input", "--no-deps", "--dest", folder]
     # Without what the pip that runs this build tells its backend: this pip may have a backend to run, too.
     private = ("_PYPROJECT_HOOKS_", "PEP517_", "PIP_BUILD_TRACKER")
     env = {name: value for name, value in os.environ.items() if not name.startswith(private)}
     done = subprocess.run(
-        command + list(args),
+        pip + ["download"] + options + list(args),
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -55,7 +56,9 @@ def _download(pip, folder, *args):
 def _index_error(what, said):
     lines = said.splitlines()
     # After "ERROR: Exception:" there is a traceback, which ends with the reason.
-    errors = [line for line in lines if line.startswith("ERROR:") and line != "ERROR: Exception:"] or lines
+    errors = [
+        line for line in lines if line.startswith("ERROR:") and line != "ERROR: Exception:"
+    ] or lines
     return BuildError(
         "pip could not get %s from a package index or folder: %s" % (what, errors[-1]),
         "Check the network and pip's settings ('pip config list', PIP_NO_INDEX); options given to 'pip "
@@ -99,7 +102,9 @@ def fetch(optional=False):
         wanted = os.path.join(folder, "requirements.txt")
         with open(wanted, "w") as file:
             file.write("pyuv==%s --hash=sha256:%s\n" % (VERSION, SHA256))
-        said = _download(pip, folder, "--no-binary", "pyuv", "--require-hashes", "--requirement", wanted)
+        said = _download(
+            pip, folder, "--no-binary", "pyuv", "--require-hashes", "--requirement", wanted
+        )
         if said is not None:
             raise _index_error("%s, which greenify compiles and bundles," % NAME, said)
         found = os.path.join(folder, NAME)

@@ -7,12 +7,10 @@ Importing it leaves no trace under the name ``pyuv``: that belongs to a pyuv of 
 import sys
 
 # pyuv enters its submodules in sys.modules under its own full name, whatever package it is in.
-_names = [
-    f"pyuv._cpyuv.{name}" for name in ("dns", "errno", "error", "fs", "thread", "util")
-]
+_names = [f"pyuv._cpyuv.{name}" for name in ("dns", "errno", "error", "fs", "thread", "util")]
 _theirs = {name: sys.modules.pop(name) for name in _names if name in sys.modules}
 try:
-    from greenify._vendor.pyuv._cpyuv import *  # noqa: F403 - what pyuv's own __init__ does
+    from greenify._vendor.pyuv._cpyuv import *  # noqa: F403  # as pyuv's own __init__
 finally:
     for _name in _names:
         sys.modules.pop(_name, None)
