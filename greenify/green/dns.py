@@ -1,0 +1,91 @@
+"""Cooperative name look-ups: the system's resolver, called on native threads.
+
+Answers and errors are exactly those of the plain functions, because they are the plain functions.  What
+needs no look-up (numeric addresses) is answered on the spot.
+"""
+
+from __future__ import annotations
+
+import _socket
+import socket
+from typing import Any
+
+from greenify.core.workers import default_workers
+
+__all__ = [
+    "getaddrinfo",
+    "gethostbyaddr",
+    "gethostbyname",
+    "gethostbyname_ex",
+    "getnameinfo",
+    "is_numeric",
+    "resolve",
+]
+
+_native_getaddrinfo = socket.getaddrinfo
+_native_gethostbyname = _socket.gethostbyname
+_native_gethostbyname_ex = _socket.gethostbyname_ex
+_native_gethostbyaddr = _socket.gethostbyaddr
+_native_getnameinfo = _socket.getnameinfo
+_inet_pton = _socket.inet_pton
+_AF_INET = _socket.AF_INET
+_AF_INET6 = _socket.AF_INET6
+
+
+def is_numeric(host: object) -> bool:
+    """Whether `host` needs no look-up: an address, nothing, or something the native call rejects."""
+    if isinstance(host, (bytes, bytearray)):
+        try:
+            host = host.decode("ascii")
+        except UnicodeDecodeError:
+            return False
+    if not isinstance(host, str) or host in ("", "<broadcast>"):
+        return True
+    try:
+        _inet_pton(_AF_INET6 if ":" in host else _AF_INET, host.partition("%")[0])
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def getaddrinfo(
+    host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+) -> list[Any]:
+    """`socket.getaddrinfo`; other threads run while the resolver works."""
+    if is_numeric(host):
+        return _native_getaddrinfo(host, port, family, type, proto, flags)
+    return default_workers.run(_native_getaddrinfo, host, port, family, type, proto, flags)
+
+
+def gethostbyname(hostname: Any, /) -> str:
+    """`socket.gethostbyname`; other threads run while the resolver works."""
+    if is_numeric(hostname):
+        return _native_gethostbyname(hostname)
+    return default_workers.run(_native_gethostbyname, hostname)
+
+
+def gethostbyname_ex(hostname: Any, /) -> tuple[str, list[str], list[str]]:
+    """`socket.gethostbyname_ex`; other threads run while the resolver works."""
+    return default_workers.run(_native_gethostbyname_ex, hostname)
+
+
+def gethostbyaddr(ip_address: Any, /) -> tuple[str, list[str], list[str]]:
+    """`socket.gethostbyaddr`; other threads run while the resolver works."""
+    return default_workers.run(_native_gethostbyaddr, ip_address)
+
+
+def getnameinfo(sockaddr: Any, flags: int, /) -> tuple[str, str]:
+    """`socket.getnameinfo`; other threads run while the resolver works."""
+    return default_workers.run(_native_getnameinfo, sockaddr, flags)
+
+
+def resolve(sock: socket.socket, address: Any) -> Any:
+    """`address` with its host looked up as the C code would do it (the first address of the family)."""
+    family: int = _socket.socket.family.__get__(sock)  # type: ignore[attr-defined]
+    if family not in (_AF_INET, _AF_INET6) or not isinstance(address, tuple) or not address:
+        return address
+    host = address[0]
+    if is_numeric(host):
+        return address
+    found = default_workers.run(_socket.getaddrinfo, host, None, family, 0, 0, 0)
+    return (found[0][4][0], *address[1:])
