@@ -77,6 +77,7 @@ class HTTPServer:
                 web.get("/reset", self.reset),
                 web.get("/never", self.never),
                 web.get("/goodbye", self.goodbye),
+                web.get("/links", self.links),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -181,6 +182,11 @@ class HTTPServer:
         response = web.Response(text="goodbye")
         response.force_close()
         return response
+
+    async def links(self, request: web.Request) -> web.Response:
+        """A page with a link to each `?to=`."""
+        links = "".join(f'<a href="{to}">{to}</a>' for to in request.query.getall("to"))
+        return web.Response(text=links, content_type="text/html")
 
 
 @contextlib.contextmanager
