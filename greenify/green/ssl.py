@@ -1,0 +1,166 @@
+"""The cooperative twin of `ssl`.
+
+OpenSSL is asked without blocking and says what it waits for; the caller is parked for just that.  Contexts,
+certificates, host name checks and every default stay the standard library's own, so verification is exactly as
+strict as without greenify.
+
+`METHODS` is what the patch puts into `ssl.SSLSocket`; `SSLSocket` and `SSLContext` here are for use with nothing
+patched.
+"""
+
+from __future__ import annotations
+
+import ssl as _stdlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from greenify.green import socket as green_socket
+from greenify.green.socket_state import (
+    SocketState,
+    deadline_of,
+    make_nonblocking,
+    settle,
+    wait_for,
+)
+
+__all__ = ["METHODS", "SSLContext", "SSLSocket", "create_default_context"]
+
+_WantRead = _stdlib.SSLWantReadError
+_WantWrite = _stdlib.SSLWantWriteError
+_EOF = _stdlib.SSL_ERROR_EOF
+
+
+def _prepare(sock: Any) -> SocketState:
+    state: SocketState = sock._state
+    if state.__class__ is not SocketState:
+        state = settle(sock)
+    if state.native_blocking:
+        make_nonblocking(sock, state)
+    return state
+
+
+def _until_done(sock: Any, what: str, operation: Callable[..., Any], *args: Any) -> Any:
+    """Call ``operation(*args)``, of an SSL object, until it neither wants to read nor to write."""
+    state = _prepare(sock)
+    if not state.blocking:
+        return operation(*args)
+    deadline = None
+    while True:
+        try:
+            return operation(*args)
+        except _WantRead:
+            writing = False
+        except _WantWrite:
+            writing = True
+        if deadline is None:
+            deadline = deadline_of(state)
+        try:
+            wait_for(sock, state, writing, deadline)
+        except TimeoutError:
+            raise TimeoutError(f"The {what} operation timed out") from None
+
+
+def read(self: Any, len: int = 1024, buffer: Any = None) -> Any:
+    """Read up to `len` bytes, or into `buffer`; see `ssl.SSLSocket.read`."""
+    self._checkClosed()
+    sslobj = self._sslobj
+    if sslobj is None:
+        raise ValueError("Read on closed or unwrapped SSL socket.")
+    try:
+        if buffer is None:
+            return _until_done(self, "read", sslobj.read, len)
+        return _until_done(self, "read", sslobj.read, len, buffer)
+    except _stdlib.SSLError as exc:
+        if exc.args[0] == _EOF and self.suppress_ragged_eofs:
+            return b"" if buffer is None else 0
+        raise
+
+
+def write(self: Any, data: Any) -> int:
+    """Write `data` and return how much of it was taken; see `ssl.SSLSocket.write`."""
+    self._checkClosed()
+    sslobj = self._sslobj
+    if sslobj is None:
+        raise ValueError("Write on closed or unwrapped SSL socket.")
+    return int(_until_done(self, "write", sslobj.write, data))
+
+
+_plain_send = _stdlib.SSLSocket.send
+
+
+def send(self: Any, data: Any, flags: int = 0) -> int:
+    """See `ssl.SSLSocket.send`."""
+    if self._sslobj is None or flags:
+        return _plain_send(self, data, flags)
+    return write(self, data)
+
+
+def do_handshake(self: Any, block: bool = False) -> None:
+    """Perform the TLS handshake; see `ssl.SSLSocket.do_handshake`."""
+    self._check_connected()
+    timeout = self.gettimeout()
+    must_block = timeout == 0.0 and block
+    if must_block:
+        self.settimeout(None)
+    try:
+        _until_done(self, "handshake", self._sslobj.do_handshake)
+    finally:
+        if must_block:
+            self.settimeout(timeout)
+
+
+def unwrap(self: Any) -> Any:
+    """Shut the TLS layer down and return the plain socket; see `ssl.SSLSocket.unwrap`."""
+    sslobj = self._sslobj
+    if not sslobj:
+        raise ValueError("No SSL wrapper around " + str(self))
+    plain = _until_done(self, "shutdown", sslobj.shutdown)
+    self._sslobj = None
+    return plain
+
+
+def verify_client_post_handshake(self: Any) -> Any:
+    """See `ssl.SSLSocket.verify_client_post_handshake`."""
+    if not self._sslobj:
+        raise ValueError("No SSL wrapper around " + str(self))
+    return _until_done(self, "write", self._sslobj.verify_client_post_handshake)
+
+
+METHODS: dict[str, Any] = {
+    function.__name__: function
+    for function in (read, write, send, do_handshake, unwrap, verify_client_post_handshake)
+}
+
+if TYPE_CHECKING:
+    SSLSocket = _stdlib.SSLSocket
+else:
+
+    class SSLSocket(_stdlib.SSLSocket, green_socket.socket):
+        """`ssl.SSLSocket` whose blocking calls park the calling greenlet."""
+
+        locals().update(METHODS)
+
+
+class SSLContext(_stdlib.SSLContext):
+    """`ssl.SSLContext` that wraps sockets cooperatively."""
+
+    sslsocket_class = SSLSocket
+
+
+def create_default_context(
+    purpose: _stdlib.Purpose = _stdlib.Purpose.SERVER_AUTH,
+    *,
+    cafile: str | None = None,
+    capath: str | None = None,
+    cadata: str | bytes | None = None,
+) -> _stdlib.SSLContext:
+    """`ssl.create_default_context`, whose context wraps sockets cooperatively."""
+    context = _stdlib.create_default_context(
+        purpose, cafile=cafile, capath=capath, cadata=cadata
+    )
+    context.sslsocket_class = SSLSocket
+    return context
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_stdlib, name)
