@@ -105,10 +105,16 @@ def site_server(pages: int, delay: float) -> Iterator[dict[str, Any]]:
             server.terminate()
 
 
-def crawl(mode: Mode, arguments: Sequence[str], console: Console) -> Run:
+def crawl_repeatedly(mode: Mode, arguments: Sequence[str], console: Console) -> Outcome:
+    script = str(HERE / "crawler.py")
+    shown = ["python", *mode.python[1:], os.path.relpath(script), *mode.crawler, *arguments]
+    console.print(f"[bold]{mode.name}:[/bold] {shlex.join(shown)}", soft_wrap=True)
+    command = [*mode.python, script, *mode.crawler, *arguments]
+    return Outcome(mode, [crawl(command) for _ in range(mode.repeat)])
+
+
+def crawl(command: Sequence[str]) -> Run:
     """Run the crawler once; its progress bar goes to this terminal, its report comes back."""
-    command = [*mode.python, str(HERE / "crawler.py"), *mode.crawler, *arguments]
-    console.print(f"[bold]{mode.name}:[/bold] {shlex.join(command)}", soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="demo-") as directory:
         report = Path(directory) / "report.json"
         child = subprocess.run([*command, "--json", str(report)], stdout=subprocess.DEVNULL)
@@ -161,10 +167,7 @@ def compare(url: str, arguments: Sequence[str], options: argparse.Namespace) -> 
         Mode(f"{options.workers} threads", plain, workers, options.repeat),
         Mode("greenify", green, workers, options.repeat),
     )
-    outcomes = [
-        Outcome(mode, [crawl(mode, [url, *arguments], console) for _ in range(mode.repeat)])
-        for mode in modes
-    ]
+    outcomes = [crawl_repeatedly(mode, [url, *arguments], console) for mode in modes]
     show(outcomes, console)
     # With a limit, the order in which answers come decides which addresses are visited.
     what = "visited as many addresses" if options.limit else "found the same pages and errors"
