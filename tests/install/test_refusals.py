@@ -78,9 +78,16 @@ class TestThroughTheHook:
 
     @staticmethod
     def _call(pretend: str) -> subprocess.CompletedProcess[str]:
-        # sysconfig reads its file, which is named after the platform, before the platform is another.
-        code = f"import sys, sysconfig\nsysconfig.get_config_vars()\n{pretend}\n"
-        code += "import build_backend\nbuild_backend.get_requires_for_build_wheel()"
+        # The standard library's modules are loaded for the platform that this is, ours for the other.
+        code = f"""
+import sys, sysconfig, build_backend
+sysconfig.get_config_vars()
+for name in [name for name in sys.modules if name.startswith("build_backend")]:
+    del sys.modules[name]
+{pretend}
+import build_backend
+build_backend.get_requires_for_build_wheel()
+"""
         return run(sys.executable, "-c", code, cwd=ROOT)
 
     def test_windows(self) -> None:
