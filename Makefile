@@ -38,9 +38,10 @@ $(VENV)/.installed-%: $(INSTALL_INPUTS) | $(VENV)/.created
 	@$(PIP_INSTALL) --editable '.[$*]'
 	@touch $@
 
+# An existing environment with a suitable Python is used as it is.
 $(VENV)/.created:
-	@python='$(PYTHON)'; \
+	@if [ -z '$(PYTHON)' ] && .ci/find-python --at $(BIN)/python >/dev/null 2>&1; then touch $@; exit; fi; \
+	python='$(PYTHON)'; \
 	if [ -z "$$python" ]; then python=$$(.ci/find-python) || exit 1; fi; \
 	echo "making $(VENV) with $$python"; \
-	"$$python" -m venv --clear $(VENV)
-	@touch $@
+	"$$python" -m venv --clear $(VENV) && touch $@

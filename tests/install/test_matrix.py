@@ -13,7 +13,7 @@ import pytest
 from tests.install.tools import Venv, check_installation, copy_tree, site_packages, succeed
 from tests.support import ROOT
 
-pytestmark = pytest.mark.matrix
+pytestmark = [pytest.mark.matrix, pytest.mark.timeout(600)]
 
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 
