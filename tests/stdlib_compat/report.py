@@ -1,0 +1,217 @@
+"""The table of a run as text, JSON and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .comparison import MODULE_RATE, TOTAL_RATE, Comparison, Failure
+from .outcomes import Outcome
+
+
+@dataclass(frozen=True)
+class Report:
+    """All modules of one interpreter."""
+
+    version: str
+    layer: str
+    rows: Sequence[Comparison]
+
+    @property
+    def measured(self) -> int:
+        return sum(row.measured for row in self.rows)
+
+    @property
+    def passed(self) -> int:
+        return sum(row.passed for row in self.rows)
+
+    @property
+    def rate(self) -> float:
+        return self.passed / self.measured if self.measured else 1.0
+
+    @property
+    def problems(self) -> list[str]:
+        found = [f"{row.module}: {problem}" for row in self.rows for problem in row.problems]
+        if self.rate < TOTAL_RATE:
+            found.append(f"{self.passed} of {self.measured} pass, less than {TOTAL_RATE:.0%}")
+        return found
+
+
+def line(row: Comparison) -> str:
+    """One module as a line of text."""
+    if row.absent:
+        return f"{row.module:36} {row.absent}"
+    assert row.control is not None and row.patched is not None
+    if row.control.skipped:
+        return f"{row.module:36} skips itself, unpatched: {row.control.skipped}"
+    parts = [
+        f"{row.module:36}",
+        f"{len(row.control.tests):5} tests",
+        f"{row.measured:5} pass unpatched",
+        f"{row.passed:5} patched",
+        f"{_percent(row.rate):>7}",
+        f"{row.control.seconds:6.1f} s -> {row.patched.seconds:6.1f} s",
+    ]
+    for outcome, noun in ((Outcome.HANG, "hangs"), (Outcome.CRASH, "crashes")):
+        if row.count(outcome):
+            parts.append(f"{row.count(outcome)} {noun}")
+    for list_, noun in (
+        (row.unexpected, "unexpected"),
+        (row.expected, "expected"),
+        (row.control_failures, "fail unpatched"),
+        (row.flaky, "flaky unpatched"),
+    ):
+        if list_:
+            parts.append(f"{len(list_)} {noun}")
+    return "  ".join(parts)
+
+
+def details(row: Comparison, tracebacks: bool = False) -> Iterable[str]:
+    """What went wrong in a module; with `tracebacks`, everything that is known of it."""
+    for failure in row.unexpected:
+        yield f"    {failure.record.outcome.value.upper():7} {failure.test}"
+        yield from _explain(failure, tracebacks)
+    for complaint in row.table:
+        yield f"    TABLE   {complaint}"
+    if tracebacks:
+        for failure in row.expected:
+            yield f"    expected {failure.record.outcome.value}: {failure.test} ({failure.reason})"
+        for failure in row.control_failures:
+            yield f"    fails unpatched: {failure.test}: {_last_line(failure.record.detail)}"
+        for test in row.flaky:
+            yield f"    flaky unpatched: {test}"
+
+
+def _explain(failure: Failure, tracebacks: bool) -> Iterable[str]:
+    if tracebacks:
+        yield from ("        | " + text for text in failure.record.detail.splitlines())
+    elif failure.record.outcome not in (Outcome.HANG, Outcome.CRASH):
+        yield f"            {_last_line(failure.record.detail)}"
+    else:
+        yield f"            {failure.record.detail.partition(chr(10))[0]}"
+
+
+def total(report: Report) -> str:
+    return (
+        f"Python {report.version}: {report.passed} of {report.measured} tests that pass unpatched pass "
+        f"with {report.layer}: {_percent(report.rate)}"
+    )
+
+
+def to_data(report: Report) -> dict[str, Any]:
+    """Everything of a report, to be written as JSON; `to_markdown` makes the page of it."""
+    return {
+        "python": report.version,
+        "layer": report.layer,
+        "measured": report.measured,
+        "passed": report.passed,
+        "rate": report.rate,
+        "problems": report.problems,
+        "modules": [_row_data(row) for row in report.rows],
+    }
+
+
+def _row_data(row: Comparison) -> dict[str, Any]:
+    if row.absent:
+        return {"module": row.module, "absent": row.absent}
+    assert row.control is not None and row.patched is not None
+    if row.control.skipped:
+        return {"module": row.module, "absent": f"skips itself: {row.control.skipped}"}
+    return {
+        "module": row.module,
+        "tests": len(row.control.tests),
+        "pass_unpatched": row.measured,
+        "pass_patched": row.passed,
+        "rate": row.rate,
+        "seconds_unpatched": round(row.control.seconds, 2),
+        "seconds_patched": round(row.patched.seconds, 2),
+        "expected_failures": _failure_data(row.expected),
+        "unexpected_failures": _failure_data(row.unexpected),
+        "fail_unpatched": _failure_data(row.control_failures),
+        "flaky_unpatched": row.flaky,
+        "table_complaints": row.table,
+        "logs": [row.control.log, row.patched.log],
+    }
+
+
+def _failure_data(failures: Sequence[Failure]) -> list[dict[str, str]]:
+    return [
+        {
+            "test": failure.test,
+            "outcome": failure.record.outcome.value,
+            "detail": failure.record.detail,
+            "reason": failure.reason,
+        }
+        for failure in failures
+    ]
+
+
+def to_markdown(reports: Sequence[Mapping[str, Any]], command: str) -> str:
+    """The page: a table and lists of failures for each of `reports`, which `to_data` made."""
+    text = [
+        "# CPython's own tests under greenify",
+        "",
+        f"Written by `{command}`. Of the tests that pass unpatched on the machine that wrote this, "
+        "the rate is the share that passes patched, expected failures counted as failures. At least "
+        f"{MODULE_RATE:.0%} in each module and {TOTAL_RATE:.0%} over all are required, and no hang "
+        "and no crash; the expected failures and their reasons are in [expected.py](expected.py).",
+    ]
+    for report in reports:
+        text += ["", f"## Python {report['python']}", ""]
+        text += _markdown_table(report)
+        text += _markdown_lists(report["modules"])
+    return "\n".join(text) + "\n"
+
+
+def _markdown_table(report: Mapping[str, Any]) -> Iterable[str]:
+    yield "| module | tests | pass unpatched | pass patched | expected failures | rate | seconds |"
+    yield "|---|---:|---:|---:|---:|---:|---:|"
+    tests = expected = 0
+    for row in report["modules"]:
+        if "absent" in row:
+            yield f"| {row['module']} | {row['absent']} | | | | | |"
+            continue
+        tests += row["tests"]
+        expected += len(row["expected_failures"])
+        yield (
+            f"| {row['module']} | {row['tests']} | {row['pass_unpatched']} | {row['pass_patched']} "
+            f"| {len(row['expected_failures'])} | {_percent(row['rate'])} "
+            f"| {row['seconds_unpatched']:.0f} -> {row['seconds_patched']:.0f} |"
+        )
+    yield (
+        f"| **all** | {tests} | {report['measured']} | {report['passed']} | {expected} "
+        f"| **{_percent(report['rate'])}** | |"
+    )
+
+
+_LISTS = {
+    "expected_failures": "Expected failures",
+    "unexpected_failures": "Unexpected failures",
+    "fail_unpatched": "Out of the measure: fail unpatched on this machine",
+    "flaky_unpatched": "Out of the measure: pass only sometimes unpatched",
+}
+
+
+def _markdown_lists(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    for key, heading in _LISTS.items():
+        items = [item for row in rows for item in row.get(key, ())]
+        if items:
+            yield from ("", f"{heading}:", "")
+            yield from (_markdown_item(item) for item in items)
+
+
+def _markdown_item(item: str | Mapping[str, str]) -> str:
+    if isinstance(item, str):
+        return f"- `{item}`"
+    return f"- `{item['test']}`: {item['reason'] or item['outcome']}"
+
+
+def _percent(rate: float) -> str:
+    # Never rounded up: 99.96 % is not all of them.
+    return f"{int(rate * 1000) / 10:.1f}%"
+
+
+def _last_line(detail: str) -> str:
+    lines = detail.strip().splitlines()
+    return lines[-1].strip() if lines else ""

@@ -1,0 +1,150 @@
+"""Runs modules on one interpreter, several at a time, and compares each with its control."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import comparison, supervisor
+from .comparison import Comparison
+from .control import CACHE, Control
+from .expected import EXPECTED, Row, rows_for
+from .modules import Interpreter, Module, Part, absence, parts
+from .outcomes import ModuleRun, Outcome, merge
+from .supervisor import LAYERS, Job
+
+
+@dataclass
+class Session:
+    """`confirm` is how many more times the control runs a test that fails patched only: one that doesn't pass
+    each time is flaky, and out of the measure. `timeout` is one test's limit in seconds."""
+
+    where: Interpreter
+    layer: str = "greenify"
+    match: Sequence[str] = ()
+    jobs: int = 2
+    timeout: float = 60.0
+    confirm: int = 0
+    fresh_control: bool = False
+    rows: Iterable[Row] = EXPECTED
+    cache: Path = CACHE
+    logs: Path = field(init=False)
+    stopping: threading.Event = field(default_factory=threading.Event, init=False)
+
+    def __post_init__(self) -> None:
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        self.logs = self.cache / "logs" / f"{stamp}-{os.getpid()}-{self.layer}-{self.where.short}"
+        self.control = Control(self.where, self.fresh_control, self.cache, self.stopping)
+
+    def run(
+        self, modules: Sequence[Module], progress: Callable[[Comparison], None] = lambda _: None
+    ) -> list[Comparison]:
+        """One comparison a module, in their order; `progress` is called with each as soon as it is there."""
+        found = {module: parts(module, self.where) for module in modules}
+        # The longest first: what is left at the end is short, and keeps all workers busy.
+        todo = sorted(
+            ((module, part) for module, list_ in found.items() for part in list_),
+            key=lambda item: -self.control.seconds(item[1]),
+        )
+        compared = {module: self._absent(module) for module in modules if not found[module]}
+        for absent in compared.values():
+            progress(absent)
+        runs: dict[Part, tuple[ModuleRun, ModuleRun]] = {}
+        with ThreadPoolExecutor(self.jobs) as pool:
+            submitted = {pool.submit(self._run_part, part): (module, part) for module, part in todo}
+            try:
+                for future in as_completed(submitted):
+                    module, part = submitted[future]
+                    runs[part] = future.result()
+                    if all(part in runs for part in found[module]):
+                        compared[module] = self._compared(module, found[module], runs)
+                        progress(compared[module])
+            except BaseException:
+                self.stop()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return [compared[module] for module in modules]
+
+    def stop(self) -> None:
+        """End all that runs; `run` raises `Stopped`. For any thread."""
+        self.stopping.set()
+
+    def _absent(self, module: Module) -> Comparison:
+        return Comparison(module.name, absent=absence(module, self.where))
+
+    def _run_part(self, part: Part) -> tuple[ModuleRun, ModuleRun]:
+        control = self.control.run(part, self.match)
+        if self.layer == "none":
+            return control, control
+        known = {test: record.seconds for test, record in control.tests.items()}
+        job = Job(
+            module=part.name,
+            target=part.target,
+            python=self.where.python,
+            layer=self.layer,
+            code=LAYERS[self.layer],
+            log=self.logs / f"{part.name}.log",
+            timeout=self.timeout,
+            match=self.match,
+            path=part.path,
+            resources=part.resources,
+            stop=self.stopping,
+            known=known,
+            skip=[
+                test
+                for test, record in control.tests.items()
+                if record.outcome in (Outcome.HANG, Outcome.CRASH)
+            ],
+        )
+        patched = supervisor.run(job)
+        if self.match:
+            control.tests = {
+                test: record
+                for test, record in control.tests.items()
+                if test in patched.tests or matches(test, self.match)
+            }
+        self._confirm(part, control, patched)
+        return control, patched
+
+    def _confirm(self, part: Part, control: ModuleRun, patched: ModuleRun) -> None:
+        if not self.confirm:
+            return
+        doubtful = [
+            test
+            for test, record in control.tests.items()
+            if record.outcome.passed
+            and test not in self.control.flaky(part)
+            and test in patched.tests
+            and not patched.tests[test].outcome.passed
+            and not any(row.matches(test) for row in self.rows)
+        ]
+        # Hundreds of failures are the layer's, not the control's.
+        if 0 < len(doubtful) <= 30:
+            self.control.confirm(part, doubtful, self.confirm)
+
+    def _compared(
+        self,
+        module: Module,
+        module_parts: Sequence[Part],
+        runs: Mapping[Part, tuple[ModuleRun, ModuleRun]],
+    ) -> Comparison:
+        return comparison.compare(
+            module.name,
+            merge(module.name, [runs[part][0] for part in module_parts]),
+            merge(module.name, [runs[part][1] for part in module_parts]),
+            rows_for(self.where.short, module.name, self.rows) if self.layer != "none" else (),
+            [test for part in module_parts for test in self.control.flaky(part)],
+            complete=not self.match,
+        )
+
+
+def matches(test: str, patterns: Sequence[str]) -> bool:
+    """As `child.py` chooses tests: a pattern of the id, or one of its parts between dots."""
+    from fnmatch import fnmatchcase
+
+    return any(fnmatchcase(test, p) or p in test.split(".") for p in patterns)

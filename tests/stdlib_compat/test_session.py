@@ -1,0 +1,123 @@
+"""From the command line to the exit code, with a test module of our own in the place of CPython's."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from . import __main__ as command
+from . import control as controls
+from . import modules, session, supervisor
+from .modules import Interpreter, Module, Part
+
+SOURCE = """
+import os, sys, unittest
+
+class Tests(unittest.TestCase):
+    def test_always(self): pass
+
+    def test_never(self): self.fail("never passes")
+
+    def test_plain_only(self): self.assertFalse(hasattr(sys, "layer"))
+
+    def test_sometimes(self):
+        # Passes once.
+        with open({count!r}, "a") as stream:
+            stream.write("x")
+        self.assertEqual(os.path.getsize({count!r}), 1)
+"""
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command line, on a table with `test_queue` (a fake) and `test_smtpd` (absent)."""
+    (tmp_path / "fake.py").write_text(SOURCE.format(count=str(tmp_path / "count")))
+
+    def parts(module: Module, where: Interpreter) -> list[Part]:
+        return [Part("test_queue", "fake", (str(tmp_path),))] if module.name == "test_queue" else []
+
+    monkeypatch.setattr(session, "parts", parts)
+    monkeypatch.setitem(supervisor.LAYERS, "greenify", "import sys; sys.layer = 1")  # type: ignore[arg-type]
+    real_session = command.Session
+    monkeypatch.setattr(command, "Session", lambda *a, **k: real_session(*a, cache=tmp_path, **k))
+    return lambda *arguments: command.main(["--module", "queue", *arguments])
+
+
+def test_failures_and_files(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results, page = tmp_path / "results.json", tmp_path / "page.md"
+    assert run("-m", "smtpd", "--json", str(results), "--markdown", str(page)) == 1
+    printed = capsys.readouterr().out
+    assert "fake.Tests.test_plain_only" in printed
+    assert "3 pass unpatched" in printed
+    (data,) = json.loads(results.read_text())
+    queue, smtpd = data["modules"]
+    assert (queue["tests"], queue["pass_unpatched"], queue["pass_patched"]) == (4, 3, 1)
+    assert [failure["test"] for failure in queue["fail_unpatched"]] == ["fake.Tests.test_never"]
+    assert "smtpd" in smtpd["module"] and smtpd["absent"]
+    assert "| test_queue | 4 | 3 | 1 |" in page.read_text()
+
+
+def test_control_is_kept(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        run("--layer", "none")
+        assert "3 pass unpatched" in capsys.readouterr().out
+    assert (tmp_path / "count").read_text() == "x"
+    run("--layer", "none", "--fresh-control")
+    assert "2 pass unpatched" in capsys.readouterr().out
+    assert (tmp_path / "count").read_text() == "xx"
+
+
+def test_flaky_control(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--confirm", "2", "-v") == 1
+    printed = capsys.readouterr().out
+    assert "flaky unpatched: fake.Tests.test_sometimes" in printed
+    assert "2 pass unpatched" in printed
+    # What differs every time is the layer's.
+    assert "FAIL    fake.Tests.test_plain_only" in printed
+
+
+def test_only_matching_tests(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--match", "test_always") == 0
+    assert "1 tests" in capsys.readouterr().out
+
+
+def test_results_of_several_versions_on_one_page(run: Run, tmp_path: Path) -> None:
+    results, page = tmp_path / "results.json", tmp_path / "page.md"
+    run("--match", "test_always", "--json", str(results))
+    old = json.loads(results.read_text())
+    old[0]["python"] = "3.9.1"
+    results.write_text(json.dumps(old))
+    run("--match", "test_always", "--markdown", str(page), "--add-results", str(results))
+    headings = [line for line in page.read_text().splitlines() if line.startswith("## ")]
+    assert headings[0] == "## Python 3.9.1"
+    assert len(headings) == 2
+
+
+def test_unknown_module(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="no module 'nonsense' in the table; there are: test_time"):
+        command.main(["--module", "nonsense"])
+
+
+def test_table_names_modules_that_exist() -> None:
+    """Each row is found in this interpreter, or says since when it is gone, or this installation lacks it."""
+    where = modules.interpreter(sys.executable)
+    for row in modules.MODULES:
+        if not modules.parts(row, where):
+            assert modules.absence(row, where)
+        else:
+            assert where.version <= row.until
+
+
+def test_half_written_cache_is_never_seen(tmp_path: Path) -> None:
+    where = modules.interpreter(sys.executable)
+    kept = controls.Control(where, folder=tmp_path)
+    part = Part("m", "m")
+    kept._store(part, {"run": {}, "flaky": {"a": "b"}})
+    assert kept.flaky(part) == {"a": "b"}
+    assert [path.name for path in kept.folder.iterdir()] == ["m.json"]
