@@ -19,6 +19,7 @@ from greenify.core.fork import fork_hooks
 from greenify.core.hub import Hub, hubs, on_new_hub
 from greenify.errors import TaskExit
 from greenify.event import Event
+from greenify.green.native_threads import shut_down_natives
 from greenify.identity import get_ident
 from greenify.local import forget_thread, local
 from greenify.locks import Lock, RLock
@@ -302,9 +303,10 @@ def shutdown() -> None:
     while True:
         waiting = [h for h in tuple(_running) if not h._daemon and h._ident != me]
         if not waiting:
-            return
+            break
         for handle in waiting:
             handle.join()
+    shut_down_natives()
 
 
 def _after_in_child() -> None:

@@ -5,22 +5,22 @@ The class stays the same object, so sockets, subclasses and references from befo
 
 from __future__ import annotations
 
+import gc
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greenify.green import socket as green
 from greenify.green.socket_methods import METHODS
+from greenify.green.socket_state import restore_natively
 from greenify.patches.record import Patch
 
-__all__ = ["PATCHES"]
+if TYPE_CHECKING:
+    from greenify.patches.journal import Journal
 
-_replaced: dict[str, Any] = {
-    name: method for name, method in METHODS.items() if name in socket.socket.__dict__
-}
-# Inherited from the C class so far.
-_added: dict[str, Any] = {
-    name: method for name, method in METHODS.items() if name not in socket.socket.__dict__
-}
+__all__ = ["PATCHES", "finish"]
+
+_methods = dict(METHODS)
+_slot = {"_state": _methods.pop("_state")}
 _functions: dict[str, Any] = {
     "getaddrinfo": green.getaddrinfo,
     "gethostbyname": green.gethostbyname,
@@ -31,6 +31,18 @@ _functions: dict[str, Any] = {
 }
 
 PATCHES = (
-    Patch(socket.socket, replace=_replaced, add=_added),
+    Patch(socket.socket, replace=_methods, add=_slot),
     Patch(socket, replace=_functions),
 )
+
+
+def finish(journal: Journal) -> None:
+    """When the patch is undone, give the sockets that live on back to the C code."""
+    journal.on_undo(_give_back)
+
+
+def _give_back() -> None:
+    for thing in gc.get_objects():
+        # type() and not isinstance(): a proxy's __class__ may run anything.
+        if issubclass(type(thing), socket.socket):
+            restore_natively(thing)

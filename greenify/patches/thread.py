@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from greenify.green import thread as green
+from greenify.green.native_threads import HandleStandIn, LockStandIn
 from greenify.patches.record import Patch
 
 if TYPE_CHECKING:
@@ -64,21 +65,33 @@ PATCHES = (
 
 
 def finish(journal: Journal) -> None:
-    """Let green threads join the main one: its handle, or the lock that stands for it, is native."""
+    """Let green threads join the main thread and the native threads that run already."""
+    module: Any = threading
     main = threading.main_thread()
-    if sys.version_info >= (3, 13):
-        journal.replace(main, "_handle", green.make_thread_handle(main.ident or 0))
-    else:
-        lock: Any = main._tstate_lock  # type: ignore[attr-defined]
-        journal.replace(main, "_tstate_lock", green.Lock.adopt(lock))
+    attribute = "_handle" if sys.version_info >= (3, 13) else "_tstate_lock"
+    stand_ins: dict[int, Any] = {}
+    for thread in threading.enumerate():
+        native: Any = getattr(thread, attribute, None)
+        if native is None:
+            continue
+        stand_in: Any
+        if sys.version_info >= (3, 13):
+            main_handle = thread is main
+            stand_in = green.make_thread_handle(main.ident or 0) if main_handle else HandleStandIn(native)
+        else:
+            stand_in = green.Lock.adopt(native) if thread is main else LockStandIn(native)
+        stand_ins[id(native)] = stand_in
+        journal.replace(thread, attribute, stand_in)
     journal.replace(
-        threading,
-        "_active_limbo_lock",
-        green.RLock.adopt(threading._active_limbo_lock),  # type: ignore[attr-defined]
+        module, "_active_limbo_lock", green.RLock.adopt(module._active_limbo_lock)
     )
     if sys.version_info < (3, 13):
         journal.replace(
-            threading,
-            "_shutdown_locks_lock",
-            green.Lock.adopt(threading._shutdown_locks_lock),  # type: ignore[attr-defined]
+            module, "_shutdown_locks_lock", green.Lock.adopt(module._shutdown_locks_lock)
+        )
+        # What the interpreter waits for at its end.
+        journal.replace(
+            module,
+            "_shutdown_locks",
+            {stand_ins.get(id(lock), lock) for lock in module._shutdown_locks},
         )

@@ -1,0 +1,341 @@
+"""Waiting on descriptors that belong to others: the common part of `select` and `poll`.
+
+The native call with a zero time-out has the exact semantics; in between, something has to wait for a change.
+Each hub that needs it gets one kernel queue for that, its interest list, which the hub's own queue nests.
+
+* The kernel allows any number of queues to watch a descriptor, so nothing here disturbs its owner, and it
+  drops closed descriptors by itself.
+* A registration reports once (EPOLLONESHOT) and then rests, so a descriptor that nobody waits for any more
+  wakes nobody.  It stays in the list: waiting again takes one system call for each descriptor, which also
+  makes the kernel report the present state and shows whether the number belongs to another file by now.
+  So nothing has to be known about who closes what.
+"""
+
+from __future__ import annotations
+
+import _thread
+import errno
+import select
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from greenify import core
+from greenify.core.fork import fork_hooks
+from greenify.core.hub import Hub, get_hub
+from greenify.core.waiters import HubWaiter
+from greenify.core.workers import default_workers
+
+__all__ = ["REFUSALS", "until", "until_on_thread"]
+
+Found = TypeVar("Found")
+
+_native: Any = select
+_native_poll: Any = select.poll
+_monotonic = time.monotonic
+
+# What the kernel answers when it has no room for one more queue, registration or level of nested queues.
+REFUSALS = frozenset({errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
+
+# How many events are taken by one system call.
+_BATCH = 512
+
+# The longest wait on a native thread, in seconds: such a wait cannot be called off.
+_SLICE = 1.0
+
+
+class _Refused(Exception):
+    """The kernel has no room for what a wait needs."""
+
+
+class _Wait(HubWaiter):
+    """A greenlet that waits for any of several events."""
+
+    __slots__ = ("events", "masks")
+
+    def __init__(self, hub: Hub, masks: Mapping[int, int]) -> None:
+        HubWaiter.__init__(self, hub)
+        self.masks = masks
+        self.events: dict[int, int] = {}  # what has been reported: events by descriptor
+
+
+class _Kqueue:  # pragma: no cover - macOS and the BSDs
+    """A kqueue with the operations of an epoll.  Urgent data comes with reading there."""
+
+    def __init__(self) -> None:
+        self._queue = _native.kqueue()
+        self.fileno = self._queue.fileno
+        self.close = self._queue.close
+
+    def register(self, fd: int, mask: int) -> None:
+        how = _native.KQ_EV_ADD | (_native.KQ_EV_ONESHOT if mask & _ONCE else _native.KQ_EV_CLEAR)
+        if mask & ~_WRITING & _EVENTS:
+            self._change(fd, _native.KQ_FILTER_READ, how)
+        if mask & _WRITING:
+            self._change(fd, _native.KQ_FILTER_WRITE, how)
+
+    modify = register
+
+    def unregister(self, fd: int) -> None:
+        for kind in (_native.KQ_FILTER_READ, _native.KQ_FILTER_WRITE):
+            try:
+                self._change(fd, kind, _native.KQ_EV_DELETE)
+            except FileNotFoundError:
+                # That direction was never asked for, or has reported.
+                pass
+
+    def _change(self, fd: int, kind: int, how: int) -> None:
+        try:
+            self._queue.control([_native.kevent(fd, kind, how)], 0)
+        except OSError as exc:
+            if exc.errno == errno.EINVAL:  # what kqueue says of files it cannot watch
+                raise PermissionError(errno.EPERM, exc.strerror) from None
+            raise
+
+    def poll(self, _: float, limit: int) -> list[tuple[int, int]]:
+        found = []
+        for event in self._queue.control(None, limit, 0):
+            writing = event.filter == _native.KQ_FILTER_WRITE
+            mask = _WRITING if writing else _EVENTS & ~_WRITING
+            found.append((event.ident, mask))
+        return found
+
+
+_WRITING = select.POLLOUT | select.POLLWRNORM | select.POLLWRBAND
+_EVENTS = 0xFFFF  # the events among the bits of a mask
+if hasattr(select, "epoll"):
+    _ONCE: int = _native.EPOLLONESHOT
+    _EDGE: int = _native.EPOLLET
+    _make_queue: Callable[[], Any] = _native.epoll
+else:  # pragma: no cover - macOS and the BSDs
+    _ONCE = 1 << 30
+    _EDGE = 1 << 31
+    _make_queue = _Kqueue
+
+
+class Interests:
+    """The interest list of one hub.  Only for the hub's own OS thread."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.queue = _make_queue()
+        self._armed: dict[int, int] = {}  # the masks of all registrations, those at rest included
+        self._waits: dict[int, list[_Wait]] = {}
+        # Numbers that had to be registered anew.  The file that was registered under the number before may
+        # be open elsewhere and still be reported, so the reports for these prove nothing.
+        self.doubtful: set[int] = set()
+        self._side = hub.descriptors.attach(self.queue.fileno(), False).read
+        self._side.waiter = self
+
+    def add(self, wait: _Wait) -> bool:
+        """Have `wait` woken by the events in its masks; False if one of its descriptors is not open."""
+        waits = self._waits
+        armed = self._armed
+        modify = self.queue.modify
+        complete = True
+        for fd, mask in wait.masks.items():
+            sharing = waits.get(fd)
+            if sharing is None:
+                waits[fd] = [wait]
+                mask |= _ONCE
+            else:
+                sharing.append(wait)
+                mask |= _EDGE
+                for other in sharing:
+                    mask |= other.masks[fd]
+            if fd in armed:
+                try:
+                    modify(fd, mask)
+                    armed[fd] = mask
+                    continue
+                except FileNotFoundError:
+                    self.doubtful.add(fd)
+                except OSError as exc:
+                    if exc.errno != errno.EBADF:
+                        raise
+                del armed[fd]
+            complete &= self._register(fd, mask)
+        return complete
+
+    def remove(self, wait: _Wait) -> None:
+        """Have `wait` woken no more.  The registrations stay, to report once more at most."""
+        waits = self._waits
+        for fd in wait.masks:
+            sharing = waits.get(fd)
+            if sharing is None or wait not in sharing:
+                return  # `add` has not come to this one
+            if len(sharing) == 1:
+                del waits[fd]
+            else:
+                sharing.remove(wait)
+
+    def _register(self, fd: int, mask: int) -> bool:
+        """Add a registration; False if `fd` is not open."""
+        try:
+            self.queue.register(fd, mask)
+        except FileExistsError:
+            # Somebody has closed it and put the same file under the same number again.
+            self.queue.modify(fd, mask)
+        except PermissionError:
+            # A regular file: what it has to report, the native call has reported before.
+            return True
+        except OSError as exc:
+            if exc.errno in REFUSALS:
+                raise _Refused from exc
+            if exc.errno != errno.EBADF:
+                raise
+            return False
+        self._armed[fd] = mask
+        return True
+
+    def switch(self) -> None:
+        """The hub runs this as if it were a greenlet, whenever the queue has something to report."""
+        self._side.waiter = self
+        find = self._waits.get
+        try:
+            while True:
+                found = self.queue.poll(0, _BATCH)
+                for fd, events in found:
+                    waits = find(fd)
+                    if waits is None:
+                        # The wait it was meant for has ended otherwise.
+                        if self._armed.get(fd, 0) & _EDGE:
+                            self._drop(fd)
+                        continue
+                    rest = 0
+                    for wait in waits:
+                        mask = wait.masks[fd]
+                        if events & mask:
+                            wait.events[fd] = events & mask
+                            wait.wake()
+                        else:
+                            rest |= mask
+                    if rest:
+                        self._rearm(fd, rest | _EDGE)
+                if len(found) < _BATCH:
+                    return
+        except BaseException:
+            # An exception of a signal handler: have everybody look for himself.
+            for waits in self._waits.values():
+                for wait in waits:
+                    wait.wake()
+            raise
+
+    def _rearm(self, fd: int, mask: int) -> None:
+        # An event that this waiter did not ask for (errors and hang-ups always come) has used up the
+        # registration.  Edge-triggered, it is reported once more and then no longer.
+        if self._armed.get(fd) == mask:
+            return
+        try:
+            self.queue.modify(fd, mask)
+            self._armed[fd] = mask
+        except OSError:
+            # Closed since then: nothing more will come from it.
+            self._armed.pop(fd, None)
+
+    def _drop(self, fd: int) -> None:
+        del self._armed[fd]
+        try:
+            self.queue.unregister(fd)
+        except OSError:
+            # Closed since then: the kernel has dropped it.
+            pass
+
+    def close(self) -> None:
+        """Release the queue."""
+        if not self.hub.abandoned and not self.hub.foreign():
+            self.hub.descriptors.forget(self.queue.fileno())
+        self.queue.close()
+
+
+class _Slot:
+    """Closes a thread's interest list when the thread ends."""
+
+    __slots__ = ("interests",)
+
+    def __init__(self, interests: Interests) -> None:
+        self.interests = interests
+
+    def __del__(self) -> None:
+        # In a forked child too, where the kernel queue is the parent's as well: only the copy is closed.
+        self.interests.close()
+
+
+_local: Any = _thread._local()
+
+
+def _interests(hub: Hub) -> Interests:
+    try:
+        interests: Interests = _local.slot.interests
+        if interests.hub is hub:
+            return interests
+    except AttributeError:
+        # The first wait of this thread.
+        pass
+    try:
+        interests = Interests(hub)
+    except OSError as exc:
+        if exc.errno in REFUSALS:
+            raise _Refused from exc
+        raise
+    _local.slot = _Slot(interests)
+    return interests
+
+
+def _after_fork_in_child() -> None:
+    _local.__dict__.clear()
+
+
+fork_hooks.append(_after_fork_in_child)
+
+Look = Callable[[Mapping[int, int]], Found]
+
+
+def until(look: Look[Found], masks: Mapping[int, int], deadline: float | None) -> Found:
+    """Call `look` at every change on a set of descriptors, until it finds something.
+
+    Parks the current greenlet on its hub.  `look` has been called, in vain, just before.
+
+    Args:
+        look: makes the native call with a zero time-out; its result counts as found if it is true.  It is
+            given the events that were reported, by descriptor, or none if it has to find out by itself.
+        masks: for each descriptor the POLL* events to watch, POLLERR and POLLHUP included if they count.
+            It must not change meanwhile.
+        deadline: a `time.monotonic` time in seconds, or None.
+
+    Returns:
+        What `look` returned last: a false value when the deadline has passed.
+    """
+    hub = get_hub()
+    try:
+        interests = _interests(hub)
+        while True:
+            wait = _Wait(hub, masks)
+            try:
+                expired = interests.add(wait) and not wait.wait(deadline)
+            finally:
+                interests.remove(wait)
+            events = wait.events
+            found = look(events if interests.doubtful.isdisjoint(events) else {})
+            if found or expired:
+                return found
+    except _Refused:
+        return until_on_thread(look, masks.items(), deadline)
+
+
+def until_on_thread(
+    look: Look[Found], masks: Iterable[tuple[int, int]], deadline: float | None
+) -> Found:
+    """The same as `until` with a native thread to wait on, for when the kernel refuses what that needs."""
+    poll = _native_poll()
+    for fd, mask in masks:
+        poll.register(fd, mask)
+    while True:
+        left = _SLICE if deadline is None else min(deadline - _monotonic(), _SLICE)
+        default_workers.run(poll.poll, max(0, -int(-left * 1000 // 1)))
+        expired = deadline is not None and _monotonic() >= deadline
+        found = look({})
+        if found or expired:
+            return found
+        # Not to turn at full speed around an event that was not asked for.
+        core.sleep(0.01)

@@ -1,0 +1,321 @@
+"""The cooperative twin of `os`: reading and writing descriptors, and waiting for children.
+
+Regular files block, for no kernel can tell when they are ready; `greenify.core.workers` runs such calls on a
+native thread.  ``os.fork`` needs no twin: `greenify.core.fork`
+hooks into every way to fork.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from operator import index
+from typing import TYPE_CHECKING, Any
+
+from greenify import core
+from greenify.core.hub import hubs
+from greenify.green._children import EVENTS, on_own_thread, wait_for_change, wait_for_end
+from greenify.green.descriptor_io import (
+    PLAIN,
+    kind_of,
+    read_into,
+    runs_natively,
+    write_all,
+    write_some,
+)
+from greenify.green.fileobject import fdopen
+from greenify.green.subprocess import Popen
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, StrOrBytesPath, WriteableBuffer
+
+__all__ = [
+    "close",
+    "closerange",
+    "dup2",
+    "eventfd_read",
+    "fdopen",
+    "popen",
+    "read",
+    "readv",
+    "sendfile",
+    "system",
+    "wait",
+    "wait3",
+    "wait4",
+    "waitid",
+    "waitpid",
+    "write",
+    "writev",
+]
+
+_read = os.read
+_readv = os.readv
+_write = os.write
+_writev = os.writev
+_close = os.close
+_closerange = os.closerange
+_dup2 = os.dup2
+_fstat = os.fstat
+_sendfile: Callable[..., int] = os.sendfile
+_eventfd_read: Any = getattr(os, "eventfd_read", None)
+_waitpid = os.waitpid
+_wait3 = os.wait3
+_wait4 = os.wait4
+_waitid: Any = getattr(os, "waitid", None)
+_system = os.system
+
+# What one piece of `sendfile` holds in memory at most.
+_PIECE = 1 << 18
+
+
+# Reading and writing.  Each waits for readiness and is woken by the kernel, or with EBADF by a close.
+
+
+def _kind(fd: int) -> int:
+    if runs_natively():
+        return PLAIN
+    try:
+        return kind_of(fd)
+    except TypeError:
+        # For the native function to complain about.
+        return PLAIN
+
+
+def read(fd: int, length: int, /) -> bytes:
+    """`os.read`: up to `length` bytes, at least one unless the other end is closed."""
+    kind = _kind(fd)
+    if kind == PLAIN or type(length) is not int or length <= 0:
+        return _read(fd, length)
+    buffer = bytearray(length)
+    got = read_into(index(fd), kind, [buffer])
+    with memoryview(buffer) as view:
+        return bytes(view[:got])
+
+
+def readv(fd: int, buffers: Sequence[WriteableBuffer], /) -> int:
+    """`os.readv`: as `read`, into several buffers; returns the number of bytes."""
+    kind = _kind(fd)
+    if kind == PLAIN:
+        return _readv(fd, buffers)
+    return read_into(index(fd), kind, buffers)
+
+
+def write(fd: int, data: ReadableBuffer, /) -> int:
+    """`os.write`: all of `data`, however long the reader takes, unless `fd` is non-blocking."""
+    kind = _kind(fd)
+    if kind == PLAIN or isinstance(data, str):
+        return _write(fd, data)
+    return write_all(index(fd), kind, data)
+
+
+def writev(fd: int, buffers: Sequence[ReadableBuffer], /) -> int:
+    """`os.writev`: as `write`, from several buffers."""
+    kind = _kind(fd)
+    if kind == PLAIN or not isinstance(buffers, Sequence) or len(buffers) > _IOV_MAX:
+        return _writev(fd, buffers)
+    return write_all(index(fd), kind, b"".join(buffers))
+
+
+_IOV_MAX: int = os.sysconf("SC_IOV_MAX") if "SC_IOV_MAX" in os.sysconf_names else 1024
+
+
+def sendfile(out_fd: int, in_fd: int, offset: int | None, count: int, *args: Any, **kw: Any) -> int:
+    """`os.sendfile`.  A blocking `out_fd` gets copies, for the kernel's own transfer cannot be interrupted."""
+    if runs_natively() or kind_of(out_fd) == PLAIN or not os.get_blocking(out_fd):
+        return _sendfile(out_fd, in_fd, offset, count, *args, **kw)
+    if args or kw or count <= 0 or not stat.S_ISREG(_fstat(in_fd).st_mode):
+        return on_own_thread(_sendfile, out_fd, in_fd, offset, count, *args)
+    kind = kind_of(out_fd)
+    start = os.lseek(in_fd, 0, os.SEEK_CUR) if offset is None else offset
+    done = 0
+    try:
+        while done < count:
+            data = os.pread(in_fd, min(count - done, _PIECE), start + done)
+            if not data:
+                break
+            done += _send_piece(out_fd, kind, memoryview(data))
+    finally:
+        if offset is None:
+            os.lseek(in_fd, start + done, os.SEEK_SET)
+    return done
+
+
+def _send_piece(fd: int, kind: int, data: memoryview) -> int:
+    while True:
+        try:
+            return write_some(fd, kind, data)
+        except BlockingIOError:
+            core.wait(fd, True)
+
+
+def eventfd_read(fd: int) -> int:
+    """`os.eventfd_read`: waits until the counter is not zero."""
+    kind = _kind(fd)
+    if kind == PLAIN or not os.get_blocking(fd):
+        value: int = _eventfd_read(fd)
+        return value
+    buffer = bytearray(8)
+    read_into(index(fd), kind, [buffer])
+    return int.from_bytes(buffer, sys.byteorder)
+
+
+# Closing: whoever waits on a descriptor has to hear of it before its number is free.
+
+
+def close(fd: int) -> None:
+    """`os.close`; whoever waits on `fd` gets EBADF."""
+    for hub in tuple(hubs):
+        if fd in hub.private_fds:
+            # Not a descriptor of the program: for it, the number is free.
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    core.forget(fd)
+    _close(fd)
+
+
+def closerange(fd_low: int, fd_high: int, /) -> None:
+    """`os.closerange`; spares the descriptors that the hubs themselves live on."""
+    spared: list[int] = []
+    for hub in tuple(hubs):
+        spared += [fd for fd in hub.private_fds if fd_low <= fd < fd_high]
+        for fd in tuple(hub.descriptors.by_fd):
+            if fd_low <= fd < fd_high and fd not in hub.private_fds:
+                core.forget(fd)
+    for fd in sorted(spared):
+        _closerange(fd_low, fd)
+        fd_low = fd + 1
+    _closerange(fd_low, fd_high)
+
+
+def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
+    """`os.dup2`; whoever waits on `fd2` gets EBADF."""
+    try:
+        _fstat(fd)
+    except (OSError, TypeError):
+        # It is going to fail, and `fd2` stays what it is.
+        return _dup2(fd, fd2, inheritable)
+    if fd != fd2:
+        core.forget(fd2)
+    return _dup2(fd, fd2, inheritable)
+
+
+# Waiting for children.  See _children.py.
+
+
+def _reap(call: Callable[[int], tuple[Any, ...]], pid: int, options: int) -> tuple[Any, ...]:
+    """``call(options)``, where `call` is one of the ``wait`` family for `pid`, without blocking the OS thread."""
+    if options & os.WNOHANG or options & ~EVENTS or runs_natively():
+        return call(options)
+    while True:
+        found = call(options | os.WNOHANG)
+        if found[0]:
+            return found
+        if pid > 0 and not options:
+            wait_for_end(pid)
+        elif _waitid is None:
+            return on_own_thread(call, options)
+        else:
+            wait_for_change(*_which(pid), os.WEXITED | options)
+
+
+def _which(pid: int) -> tuple[int, int]:
+    """What `pid` means to ``waitpid``, in the terms of ``waitid``."""
+    if pid > 0:
+        return os.P_PID, pid
+    if pid == -1:
+        return os.P_ALL, 0
+    return os.P_PGID, -pid or os.getpgrp()
+
+
+def waitpid(pid: int, options: int, /) -> tuple[int, int]:
+    """`os.waitpid`; waits for one child, any child or a process group."""
+    pid, status = _reap(lambda flags: _waitpid(pid, flags), pid, options)
+    return pid, status
+
+
+def wait() -> tuple[int, int]:
+    """`os.wait`; waits for any child."""
+    return waitpid(-1, 0)
+
+
+def wait3(options: int) -> tuple[int, int, Any]:
+    """`os.wait3`; waits for any child and tells what it has used."""
+    pid, status, usage = _reap(_wait3, -1, options)
+    return pid, status, usage
+
+
+def wait4(pid: int, options: int) -> tuple[int, int, Any]:
+    """`os.wait4`; as `waitpid`, and tells what the child has used."""
+    pid, status, usage = _reap(lambda flags: _wait4(pid, flags), pid, options)
+    return pid, status, usage
+
+
+def waitid(idtype: int, ident: int, options: int, /) -> Any:
+    """`os.waitid`; waits for the chosen children and the chosen events."""
+    if options & os.WNOHANG or options & ~(EVENTS | os.WNOWAIT) or runs_natively():
+        return _waitid(idtype, ident, options)
+    events = options & ~os.WNOWAIT
+    while True:
+        found = _waitid(idtype, ident, options | os.WNOHANG)
+        if found is not None:
+            return found
+        if events == os.WEXITED and idtype == os.P_PID:
+            wait_for_end(ident)
+        elif events == os.WEXITED and idtype == getattr(os, "P_PIDFD", None):
+            if not os.get_blocking(ident):
+                return _waitid(idtype, ident, options)
+            core.wait(ident, False)
+        else:
+            wait_for_change(idtype, ident, events)
+
+
+# Commands.
+
+
+class _Held(deque[Any]):
+    """What signal handlers have left for the main greenlet, and is to stay there for now."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def system(command: StrOrBytesPath) -> int:
+    """`os.system`, by the real one on a native thread: siblings go on.
+
+    The real one ignores SIGINT and SIGQUIT in the whole process meanwhile, here as with threads.  In the
+    main thread, handlers of other signals run when it has returned, as they do in plain Python; so one for
+    SIGCHLD that reaps any child does not take this one's status away.
+    """
+    if runs_natively():
+        return _system(command)
+    hub = core.get_hub()
+    if not hub.in_main():
+        return on_own_thread(_system, command)
+    interrupts = hub.interrupts
+    hub.interrupts = _Held()
+    try:
+        return on_own_thread(_system, command)
+    finally:
+        interrupts.extend(hub.interrupts)
+        hub.interrupts = interrupts
+        hub.run_interrupts()
+
+
+def popen(cmd: str, mode: str = "r", buffering: int = -1) -> Any:
+    """`os.popen`: a file object over the output (input) of a shell command; its `close` waits for the end."""
+    if not isinstance(cmd, str):
+        raise TypeError(f"invalid cmd type ({type(cmd)}, expected string)")
+    if mode not in ("r", "w"):
+        raise ValueError(f"invalid mode {mode!r}")
+    if buffering == 0 or buffering is None:
+        raise ValueError("popen() does not support unbuffered streams")
+    end = "stdout" if mode == "r" else "stdin"
+    pipes: dict[str, Any] = {end: subprocess.PIPE}
+    process = Popen(cmd, shell=True, text=True, bufsize=buffering, **pipes)
+    return os._wrap_close(getattr(process, end), process)  # type: ignore[attr-defined]

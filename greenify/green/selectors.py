@@ -1,0 +1,102 @@
+"""The cooperative twin of `selectors`.
+
+The selector classes of the standard library are Python code over `select`, so they stay as they are: the
+twins here are subclasses that wait through `greenify.green.select`.  The patch puts the same attributes into
+the standard classes themselves.
+
+A selector that was made before the patch holds a native poll, epoll or kqueue object.  The ``select`` methods
+in `ADOPTING` replace it by the twin around that very object when it is used next.
+"""
+
+from __future__ import annotations
+
+import selectors as _module
+from collections.abc import Callable
+from functools import wraps
+from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
+from typing import Any
+
+from greenify.green import select as green
+
+__all__ = [
+    "ADOPTING",
+    "BaseSelector",
+    "DefaultSelector",
+    "EVENT_READ",
+    "EVENT_WRITE",
+    "PollSelector",
+    "SelectSelector",
+    "SelectorKey",
+]
+
+_classes: Any = _module
+
+#: For each standard class that defines a ``select`` over a native object: its cooperative replacement.
+ADOPTING: dict[type, Callable[..., Any]] = {}
+
+
+def _adopting(owner: type, native: type, adopt: Callable[[Any], Any]) -> None:
+    original: Callable[..., Any] = owner.__dict__["select"]
+
+    @wraps(original)
+    def select(self: Any, timeout: float | None = None) -> Any:
+        if type(self._selector) is native:
+            self._selector = adopt(self)
+        return original(self, timeout)
+
+    ADOPTING[owner] = select
+
+
+def _adopt_poll(selector: Any) -> green.poll:
+    masks = {
+        fd: (key.events & EVENT_READ and selector._EVENT_READ)
+        | (key.events & EVENT_WRITE and selector._EVENT_WRITE)
+        for fd, key in selector._fd_to_key.items()
+    }
+    return green.poll.adopt(selector._selector, masks)
+
+
+class SelectSelector(_module.SelectSelector):
+    """`selectors.SelectSelector` whose waits park the calling greenlet."""
+
+    _select = green.select
+
+
+class PollSelector(_module.PollSelector):
+    """`selectors.PollSelector` whose waits park the calling greenlet."""
+
+    _selector_cls = green.poll
+
+
+_adopting(_classes._PollLikeSelector, type(green.native_poll()), _adopt_poll)
+
+if hasattr(_module, "EpollSelector"):
+    __all__ += ["EpollSelector"]
+
+    class EpollSelector(_module.EpollSelector):
+        """`selectors.EpollSelector` whose waits park the calling greenlet."""
+
+        _selector_cls = green.epoll
+
+    _adopting(
+        _module.EpollSelector,
+        green.native_epoll,
+        lambda selector: green.epoll.adopt(selector._selector),
+    )
+
+if hasattr(_module, "KqueueSelector"):  # pragma: no cover - macOS and the BSDs
+    __all__ += ["KqueueSelector"]
+
+    _adopting(
+        _classes.KqueueSelector,
+        green.native_kqueue,
+        lambda selector: green.kqueue.adopt(selector._selector),
+    )
+
+    class KqueueSelector(_classes.KqueueSelector):  # type: ignore[misc]
+        """`selectors.KqueueSelector` whose waits park the calling greenlet."""
+
+        select = ADOPTING[_classes.KqueueSelector]
+
+
+DefaultSelector: Any = globals()[_module.DefaultSelector.__name__]

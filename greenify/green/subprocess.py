@@ -1,0 +1,192 @@
+"""The cooperative twin of `subprocess`: what `Popen` does in the kernel, its pipes and its waiting.
+
+`Popen` here is a subclass of the standard one that can be used with nothing patched; a patch puts the same
+methods into the standard class itself.  Starting a child stays native: with vfork it takes no longer than
+the kernel's exec.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import time
+import types
+from collections.abc import Callable
+from typing import Any
+
+from greenify import core
+from greenify.green._children import wait_for_end
+from greenify.green.descriptor_io import kind_of, write_some
+from greenify.green.fileobject import cooperative
+
+__all__ = [
+    "METHODS",
+    "Popen",
+    "call",
+    "check_call",
+    "check_output",
+    "getoutput",
+    "getstatusoutput",
+    "run",
+]
+
+_monotonic = time.monotonic
+_read = os.read
+_execute_child_natively: Any = subprocess.Popen._execute_child  # type: ignore[attr-defined]
+
+# Where `Popen._execute_child` gets the parent's ends of the pipes, in every version from 3.10 to 3.13.
+_PARENT_ENDS = (("stdin", 11), ("stdout", 12), ("stderr", 14))
+
+# As much as a pipe holds.
+_CHUNK = 1 << 16
+
+
+def _execute_child(self: Any, *args: Any) -> None:
+    """Make the pipes' file objects cooperative before the child starts, while failing is still simple."""
+    arguments = list(args)
+    for name, position in _PARENT_ENDS:
+        stream = getattr(self, name)
+        if arguments[position] != -1 and stream is not None:
+            stream = cooperative(stream)
+            setattr(self, name, stream)
+            arguments[position] = stream.fileno()
+    _execute_child_natively(self, *arguments)
+
+
+def _wait(self: Any, timeout: float | None) -> int:
+    """Wait for the child's end on a pidfd; whoever wakes first reaps, holding the lock."""
+    deadline = None if timeout is None else _monotonic() + timeout
+    while self.returncode is None:
+        if self._waitpid_lock.acquire(False):
+            try:
+                if self.returncode is not None:
+                    break  # another thread has reaped it
+                pid, status = self._try_wait(os.WNOHANG)
+                if pid == self.pid:
+                    self._handle_exitstatus(status)
+                    break
+            finally:
+                self._waitpid_lock.release()
+        if not wait_for_end(self.pid, deadline):
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+    code: int = self.returncode
+    return code
+
+
+def _communicate(
+    self: Any, input: Any, endtime: float | None, orig_timeout: float | None
+) -> tuple[Any, Any]:
+    """Feed the child and collect its output until it has closed every pipe and ended.
+
+    What was sent and received when the time-out hits is kept in the attributes that the standard method
+    keeps it in, so that a second call goes on from there.
+    """
+    if self.stdin and not self._communication_started:
+        _ignoring_broken_pipe(self.stdin.flush)
+        if not input:
+            _ignoring_broken_pipe(self.stdin.close)
+    if not self._communication_started:
+        self._fileobj2output = {stream: [] for stream in (self.stdout, self.stderr) if stream}
+    received: dict[Any, list[bytes]] = self._fileobj2output
+    stdout = received[self.stdout] if self.stdout else None
+    stderr = received[self.stderr] if self.stderr else None
+    self._save_input(input)
+
+    with select.epoll() as pending:
+        open_streams: dict[int, Any] = {}
+        for stream in received:
+            if not stream.closed:
+                pending.register(stream.fileno(), select.EPOLLIN)
+                open_streams[stream.fileno()] = stream
+        if self.stdin and not self.stdin.closed and self._input:
+            pending.register(self.stdin.fileno(), select.EPOLLOUT)
+            open_streams[self.stdin.fileno()] = self.stdin
+        while open_streams:
+            ready = pending.poll(0)
+            if not ready:
+                arrived = core.wait(pending.fileno(), False, endtime)
+                if not arrived:
+                    self._check_timeout(endtime, orig_timeout, stdout, stderr, True)
+            for fd, _ in ready:
+                stream = open_streams[fd]
+                if stream is self.stdin:
+                    ended = _feed(self, fd)
+                else:
+                    data = _read(fd, _CHUNK)
+                    received[stream].append(data)
+                    ended = not data
+                if ended:
+                    pending.unregister(fd)
+                    del open_streams[fd]
+                    _ignoring_broken_pipe(stream.close)
+            self._check_timeout(endtime, orig_timeout, stdout, stderr)
+
+    self.wait(timeout=self._remaining_time(endtime))
+    return _joined(self, self.stdout, stdout), _joined(self, self.stderr, stderr)
+
+
+def _ignoring_broken_pipe(method: Any) -> None:
+    try:
+        method()
+    except BrokenPipeError:
+        # A child need not read what it is sent.
+        pass
+
+
+def _feed(self: Any, fd: int) -> bool:
+    """Send more of the input; True when there is none left, or the child does not want it."""
+    with memoryview(self._input) as whole:
+        data = whole.cast("B")
+        try:
+            self._input_offset += write_some(fd, kind_of(fd), data[self._input_offset :])
+        except BrokenPipeError:
+            return True
+        except BlockingIOError:
+            return False
+        return bool(self._input_offset >= len(data))
+
+
+def _joined(self: Any, stream: Any, pieces: list[bytes] | None) -> Any:
+    if pieces is None:
+        return None
+    data = b"".join(pieces)
+    if self.text_mode:
+        return self._translate_newlines(data, stream.encoding, stream.errors)
+    return data
+
+
+#: What a patch puts into `subprocess.Popen`.
+METHODS: dict[str, Any] = {"_execute_child": _execute_child, "_wait": _wait}
+if hasattr(select, "epoll"):
+    METHODS["_communicate"] = _communicate
+
+
+class Popen(subprocess.Popen[Any]):
+    """`subprocess.Popen` that waits cooperatively; its pipes may be used by several threads at once."""
+
+
+for _name, _method in METHODS.items():
+    setattr(Popen, _name, _method)
+
+
+# The standard library's own functions, over the class above.
+_namespace: dict[str, Any] = {**vars(subprocess), "Popen": Popen}
+
+
+def _over_popen(function: Any) -> Callable[..., Any]:
+    copy = types.FunctionType(
+        function.__code__, _namespace, function.__name__, function.__defaults__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__doc__ = function.__doc__
+    _namespace[function.__name__] = copy
+    return copy
+
+
+run = _over_popen(subprocess.run)
+call = _over_popen(subprocess.call)
+check_call = _over_popen(subprocess.check_call)
+check_output = _over_popen(subprocess.check_output)
+getoutput = _over_popen(subprocess.getoutput)
+getstatusoutput = _over_popen(subprocess.getstatusoutput)
