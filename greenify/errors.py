@@ -46,5 +46,5 @@ class LatePatchWarning(UserWarning):
     """`patch_all` ran after objects it cannot reach were created; the message names them."""
 
 
-class TaskExit(BaseException):  # noqa: N818 - the name follows SystemExit and GreenletExit
+class TaskExit(BaseException):
     """Raised inside a task that is being killed; ends the task quietly."""

@@ -31,7 +31,7 @@ def current_thread_greenlet() -> greenlet:
 
 
 def get_ident() -> int:
-    """The identifier of the calling thread: unique among the live ones, an OS thread's own for main threads."""
+    """The identifier of the calling thread; in the main greenlet of an OS thread it is that thread's own."""
     g: Any = getcurrent()
     try:
         ident: int = g.ident

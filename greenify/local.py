@@ -1,8 +1,8 @@
 """Thread-local data for greenlets and OS threads.
 
-The values of one `local` live in one dictionary per thread, kept by the local itself under the greenlet that
-stands for the thread.  So they go with the local; and when a thread ends, `forget_thread` drops its entry from
-every local that it has touched.
+The values of one `local` live in one dictionary per thread, kept by the local itself under the greenlet
+that stands for the thread.  So they go with the local; and when a thread ends, `forget_thread` drops its
+entry from every local that it has touched.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def forget_thread(thread: Any) -> None:
         _drop(thread, touched)
 
 
-class local:  # noqa: N801 - the name is the standard library's
+class local:
     """An object whose attributes are separate for every thread; see `threading.local`.
 
     A subclass's ``__init__`` is called with the same arguments in each thread that uses the object.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from types import GenericAlias
 from typing import Any, Generic, TypeVar
 
 from greenify import core
@@ -29,8 +28,6 @@ class SimpleQueue(Generic[T]):
     """
 
     __slots__ = ("__weakref__", "_items", "_waiters")
-
-    __class_getitem__ = classmethod(GenericAlias)  # type: ignore[assignment]
 
     def __init__(self) -> None:
         self._items: deque[T] = deque()

@@ -24,7 +24,7 @@ import errno
 import os
 import select
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Descriptor", "DescriptorSet", "Side", "bad_descriptor"]
 
 _monotonic = time.monotonic
+_poll = select.poll
 
 
 def bad_descriptor() -> OSError:
@@ -47,7 +48,17 @@ def bad_descriptor() -> OSError:
 class Side:
     """One direction, reading or writing, of one descriptor.  For the hub's own OS thread."""
 
-    __slots__ = ("deadline", "descriptor", "drained", "eager", "edge", "entry", "expired", "others", "waiter")
+    __slots__ = (
+        "deadline",
+        "descriptor",
+        "drained",
+        "eager",
+        "edge",
+        "entry",
+        "expired",
+        "others",
+        "waiter",
+    )
 
     def __init__(self, descriptor: Descriptor) -> None:
         self.descriptor = descriptor
@@ -190,7 +201,8 @@ class DescriptorSet:
 
     def fileno(self) -> int:
         """The descriptor of the kernel queue, readable when there is something to report."""
-        return self.queue.fileno()
+        fd: int = self.queue.fileno()
+        return fd
 
     def attach(self, fd: int, writing: bool) -> Descriptor:
         """Register `fd`, or make an existing registration report its present state once more.
@@ -306,7 +318,7 @@ class DescriptorSet:
 
         For the one case in which libuv cannot be entered: something inside it is what has to wait.
         """
-        poll = select.poll()
+        poll = _poll()
         poll.register(self.queue.fileno(), select.POLLIN)
         poll.poll(None if timeout is None else max(0, -int(-timeout * 1000 // 1)))
 
@@ -364,14 +376,15 @@ class _KQueue:
 
 if hasattr(select, "epoll"):
     # RDHUP and PRI come with reading: after them a short read no longer proves an empty buffer.
-    READ: Final[int] = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
-    WRITE: Final[int] = select.EPOLLOUT | select.EPOLLET
-    READ_EVENT: Final[int] = select.EPOLLIN
-    EAGER_EVENTS: Final[int] = select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLHUP | select.EPOLLERR
-    WRITE_EVENTS: Final[int] = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+    READ: int = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
+    WRITE: int = select.EPOLLOUT | select.EPOLLET
+    READ_EVENT: int = select.EPOLLIN
+    EAGER_EVENTS: int = (
+        select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLHUP | select.EPOLLERR
+    )
+    WRITE_EVENTS: int = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 
-    def _make_queue() -> Any:
-        return select.epoll()
+    _make_queue: Any = select.epoll
 
 else:  # pragma: no cover - macOS and the BSDs
     READ = 1

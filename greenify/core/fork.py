@@ -14,13 +14,14 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from greenify.core import hub as _hub
-from greenify.core import waiters, workers
+from greenify.core import signals, waiters, workers
 
 __all__ = ["fork_hooks"]
 
+_close = os.close
 _kept: list[Any] = []
 
-# Called in the child, after the engine has been renewed: module state of higher rooms that a fork invalidates.
+# Called in the child, after the engine has been renewed: for state of higher rooms that a fork invalidates.
 fork_hooks: list[Any] = []
 
 
@@ -30,14 +31,13 @@ def _after_in_child() -> None:
     lost = _hub.abandon_all()
     _kept.extend(lost)
     workers.default_workers._reset()
+    # Before its number can become another file's.
+    signals.release_wakeup_fd()
     for hub in lost:
-        for fd in (
-            hub.loop.uv.fileno(),
-            hub.descriptors.fileno(),
-            hub.pair.reader.detach(),
-            hub.pair.writer.detach(),
-        ):
-            os.close(fd)
+        hub.pair.reader.detach()
+        hub.pair.writer.detach()
+        for fd in hub.private_fds:
+            _close(fd)
         for descriptor in hub.descriptors.by_fd.values():
             descriptor.closed = True
     if old is not None:
@@ -70,7 +70,7 @@ def _last_task_ended(*_: Any) -> None:
     hub = _hub.get_hub()
     hub.tasks = {task for task in hub.tasks if not task.dead}
     if hub.tasks:
-        hub.last = _hub.HubWaiter(hub)
+        hub.last = waiters.HubWaiter(hub)
         hub.last.wait()
     os._exit(0)
 

@@ -40,6 +40,9 @@ __all__ = ["Call", "Hub", "Throw", "current_hub", "get_hub", "home_hub", "new_wa
 
 _monotonic = time.monotonic
 _native_sleep = time.sleep
+_read = os.read
+_write = os.write
+_close = os.close
 _get_ident = _thread.get_ident
 _END: Any = object()
 
@@ -68,16 +71,23 @@ class Call:
 
 
 class Throw:
-    """An exception on its way into a parked greenlet."""
+    """An exception on its way into a parked greenlet.
 
-    __slots__ = ("_exception", "_target")
+    Args:
+        target: the greenlet; it has to have started.
+        exception: what is raised where it waits.
+        sender: asked by ``sender.wanted()`` at the last moment whether it shall arrive.
+    """
 
-    def __init__(self, target: greenlet, exception: BaseException) -> None:
+    __slots__ = ("_exception", "_sender", "_target")
+
+    def __init__(self, target: greenlet, exception: BaseException, sender: Any = None) -> None:
         self._target = target
         self._exception = exception
+        self._sender = sender
 
     def switch(self) -> None:
-        if not self._target.dead:
+        if not self._target.dead and (self._sender is None or self._sender.wanted()):
             self._target.throw(self._exception)
 
 
@@ -101,20 +111,23 @@ class _Pair:
         fd = self.reader.fileno()
         descriptor = hub.descriptors.by_fd[fd]
         descriptor.read.waiter = self
+        data = b""
         try:
-            data = os.read(fd, 4096)
-            while len(data) == 4096:
-                data += os.read(fd, 4096)
+            while True:
+                piece = _read(fd, 4096)
+                data += piece
+                if len(piece) < 4096:
+                    break
         except BlockingIOError:
-            return
+            pass
         # Zero bytes come from `interrupt`; the others are signal numbers.
         signals = data.replace(b"\0", b"")
         if signals and hub.on_signals is not None:
             hub.on_signals(signals)
 
     def close(self) -> None:
-        os.close(self.reader.detach())
-        os.close(self.writer.detach())
+        _close(self.reader.detach())
+        _close(self.writer.detach())
 
 
 class Hub:
@@ -146,6 +159,15 @@ class Hub:
         self.greenlet = greenlet(self._run, root)
         self.switch: Callable[[], Any] = self.greenlet.switch
         self.pair = _Pair(self)
+        #: The descriptors that this hub lives on: the program must not close them.
+        self.private_fds = frozenset(
+            (
+                self.loop.uv.fileno(),
+                self.descriptors.fileno(),
+                self.pair.reader.fileno(),
+                self.pair.writer.fileno(),
+            )
+        )
         # Lets the hot path tell "a greenlet of this hub" by one attribute.  A fork replaces it.
         root.hub = self  # type: ignore[attr-defined]
 
@@ -159,7 +181,7 @@ class Hub:
     def interrupt(self) -> None:
         """End the hub's sleep.  Any OS thread, any signal handler."""
         try:
-            self.pair.writer.fileno() >= 0 and os.write(self.pair.writer.fileno(), b"\0")
+            self.pair.writer.fileno() >= 0 and _write(self.pair.writer.fileno(), b"\0")
         except BlockingIOError:
             # The pair is full of wake-ups that nobody has read yet: one of them does for this one.
             pass

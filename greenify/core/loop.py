@@ -34,7 +34,9 @@ def _load() -> tuple[Any, str]:
     """
     wanted = os.environ.get("GREENIFY_PYUV", "")
     if wanted not in ("", "bundled", "system"):
-        raise PyuvMissingError(f"GREENIFY_PYUV={wanted!r}: the valid values are 'bundled' and 'system'")
+        raise PyuvMissingError(
+            f"GREENIFY_PYUV={wanted!r}: the valid values are 'bundled' and 'system'"
+        )
     reasons = []
     if wanted != "bundled":
         try:

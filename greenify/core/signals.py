@@ -13,32 +13,63 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from functools import partial
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 from greenify.core import hub as _hub
+from greenify.core.waiters import Waiter
 
-__all__ = ["MainHandler", "chain", "chained", "hold_wakeup_fd"]
+__all__ = [
+    "MainHandler",
+    "chain",
+    "chained",
+    "hold_wakeup_fd",
+    "holding",
+    "pausing",
+    "release_wakeup_fd",
+]
 
 _set_wakeup_fd = signal.set_wakeup_fd
+_write = os.write
+_holder: _hub.Hub | None = None
 _user_fd = -1
+_user_warns = True
+
+#: Who waits for any signal (`signal.pause`); each is woken once, when one has arrived.
+pausing: set[Waiter] = set()
 
 
 def hold_wakeup_fd(hub: _hub.Hub) -> None:
     """Make the pair of `hub`, the main thread's, the process's wake-up descriptor."""
-    global _user_fd
+    global _holder
     if not _hub.is_main_thread():
         return
     previous = _set_wakeup_fd(hub.pair.writer.fileno(), warn_on_full_buffer=False)
-    if previous != -1 and previous not in _our_fds:
-        _user_fd = previous
-    _our_fds.add(hub.pair.writer.fileno())
+    if _holder is None and previous != _user_fd:
+        chain(previous)
+    _holder = hub
     hub.on_signals = _forward
 
 
-_our_fds: set[int] = set()
+def release_wakeup_fd() -> None:
+    """Give the wake-up descriptor back to the user: in a forked child, where our pair is about to go."""
+    global _holder
+    if _holder is not None:
+        _holder = None
+        pausing.clear()
+        try:
+            _set_wakeup_fd(_user_fd, warn_on_full_buffer=_user_warns)
+        except (OSError, ValueError):
+            # The user has closed his own meanwhile.
+            _set_wakeup_fd(-1)
+
+
+def holding() -> _hub.Hub | None:
+    """The hub whose pair is the process's wake-up descriptor, if there is one."""
+    return _holder
 
 
 def chained() -> int:
@@ -46,25 +77,52 @@ def chained() -> int:
     return _user_fd
 
 
-def chain(fd: int) -> int:
+def chain(fd: int, warn_on_full_buffer: bool = True) -> int:
     """Set the user's wake-up descriptor, which gets every signal number after the hub has; -1 for none.
 
-    Returns the one set before.
+    Args:
+        fd: a non-blocking descriptor.
+        warn_on_full_buffer: report it when a number cannot be written because `fd` is full.
+
+    Returns:
+        The one set before.
     """
-    global _user_fd
+    global _user_fd, _user_warns
     previous, _user_fd = _user_fd, fd
+    _user_warns = warn_on_full_buffer
     return previous
 
 
 def _forward(numbers: bytes) -> None:
+    while pausing:
+        pausing.pop().wake()
     fd = _user_fd
     if fd == -1:
         return
-    try:
-        os.write(fd, numbers)
-    except OSError:
-        # Full or closed.  The interpreter would at most warn: the reader has bytes enough, or is gone.
-        pass
+    # One at a time, as the interpreter does.
+    for number in numbers:
+        try:
+            _write(fd, bytes((number,)))
+        except OSError as exc:
+            if _user_warns or not isinstance(exc, BlockingIOError):
+                _report(exc)
+
+
+def _report(exc: OSError) -> None:
+    """What the interpreter says when it cannot write to the wake-up descriptor."""
+    stream = sys.stderr
+    if stream is not None:
+        stream.write("Exception ignored when trying to write to the signal wakeup fd:\n")
+    hook = sys.unraisablehook
+    if hook is not sys.__unraisablehook__:
+        hook(
+            SimpleNamespace(
+                exc_type=type(exc), exc_value=exc, exc_traceback=None, err_msg=None, object=None
+            )
+        )
+    elif stream is not None:
+        # The default hook takes only a C structure that cannot be made from here: print what it prints.
+        stream.write(f"{type(exc).__name__}: {exc}\n")
 
 
 class MainHandler:
@@ -81,6 +139,9 @@ class MainHandler:
 
     def __call__(self, signum: int, frame: FrameType | None) -> Any:
         hub = _hub.current_hub()
+        if hub is not None and _user_fd != -1:
+            # Written by the interpreter before the handler ran: whoever looks now has to find it there.
+            hub.pair.switch()
         if hub is None or hub.in_main():
             return self.original(signum, frame)
         hub.interrupt_main(partial(self.original, signum, hub.main_frame() or frame))

@@ -81,7 +81,7 @@ def getnameinfo(sockaddr: Any, flags: int, /) -> tuple[str, str]:
 
 def resolve(sock: socket.socket, address: Any) -> Any:
     """`address` with its host looked up as the C code would do it (the first address of the family)."""
-    family: int = _socket.socket.family.__get__(sock)  # type: ignore[attr-defined]
+    family: int = _socket.socket.family.__get__(sock)
     if family not in (_AF_INET, _AF_INET6) or not isinstance(address, tuple) or not address:
         return address
     host = address[0]

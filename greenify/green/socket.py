@@ -1,7 +1,7 @@
 """The cooperative twin of `socket`.
 
-`socket` here is a subclass of the standard one, for use with nothing patched.  The patch puts the same methods
-into `socket.socket` itself.  What is not defined here is the standard library's own.
+`socket` here is a subclass of the standard one, for use with nothing patched.  The patch puts the same
+methods into `socket.socket` itself.  What is not defined here is the standard library's own.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     socket = _stdlib.socket
 else:
 
-    class socket(_stdlib.socket):  # noqa: N801 - the name is the standard library's
+    class socket(_stdlib.socket):
         """`socket.socket` whose blocking calls park the calling greenlet."""
 
         __slots__ = ()

@@ -37,9 +37,9 @@ _recv = _native.recv
 _recv_into = _native.recv_into
 _send = _native.send
 _settimeout = _native.settimeout
-_family = _native.family.__get__  # type: ignore[attr-defined]
-_type = _native.type.__get__  # type: ignore[attr-defined]
-_proto = _native.proto.__get__  # type: ignore[attr-defined]
+_family = _native.family.__get__
+_type = _native.type.__get__
+_proto = _native.proto.__get__
 _original = stdlib_socket.socket
 _original_detach = _original.detach
 _native_sendfile = getattr(os, "sendfile", None)
@@ -207,7 +207,9 @@ def recvmsg_into(self: Any, buffers: Any, ancbufsize: int = 0, flags: int = 0, /
 def sendto(self: Any, data: Any, *args: Any) -> int:
     """See `socket.socket.sendto`: ``sendto(data, address)`` or ``sendto(data, flags, address)``."""
     if not args or len(args) > 2 or not _state(self).blocking:
-        return int(_native.sendto(self, data, *args))  # or raises what it has to say of the arguments
+        return int(
+            _native.sendto(self, data, *args)
+        )  # or raises what it has to say of the arguments
     flags = args[0] if len(args) == 2 else 0
     address = resolve(self, args[-1])
     if not isinstance(flags, int):
@@ -224,9 +226,7 @@ def sendmsg(
     buffers = list(buffers)
     ancdata = list(ancdata)
     address = resolve(self, address)
-    return int(
-        _call(self, _native.sendmsg, True, buffers, ancdata, flags | _DONTWAIT, address)
-    )
+    return int(_call(self, _native.sendmsg, True, buffers, ancdata, flags | _DONTWAIT, address))
 
 
 def sendmsg_afalg(self: Any, *args: Any, **kwargs: Any) -> int:
@@ -436,10 +436,14 @@ def _get_closed(self: Any) -> bool:
     return bool(state)
 
 
+def _set_closed(self: Any, closed: bool) -> None:
+    settle(self, closed)
+
+
 # What goes into a socket class, by name.
 METHODS: dict[str, Any] = {
     "_state": state_slot,
-    "_closed": property(_get_closed, settle),
+    "_closed": property(_get_closed, _set_closed),
     "timeout": property(gettimeout),
     **{
         function.__name__: function

@@ -2,8 +2,8 @@
 
 `socket.socket` has three slots, and its class is patched in place, so that sockets, subclasses and references
 from before the patch become cooperative too.  There is no room for a fourth slot in such sockets.  The slot
-of ``_closed``, a flag, therefore holds a `SocketState`, and ``_closed`` becomes a property that reads the flag
-there.
+of ``_closed``, a flag, therefore holds a `SocketState`, and ``_closed`` becomes a property that reads the
+flag there.
 
 The descriptor's O_NONBLOCK flag stays what plain Python would make it (set for sockets with a time-out,
 clear for those without), for other processes may share it.  Sending and receiving pass MSG_DONTWAIT instead.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import _socket
 import socket
 import time
-from typing import Any, cast
+from typing import Any
 
 from greenify import core
 from greenify.core.descriptors import WRITE, Descriptor, Side, bad_descriptor
@@ -56,7 +56,7 @@ class SocketState:
         if timeout:
             # With a time-out of its own the C code would poll before each call.
             _settimeout(sock, 0.0)
-        kind: int = _native.type.__get__(sock)  # type: ignore[attr-defined]
+        kind: int = _native.type.__get__(sock)
         self.stream = kind == _socket.SOCK_STREAM
         self.descriptor: Descriptor | None = None
         self.read: Side | None = None
@@ -77,7 +77,7 @@ def settle(sock: Any, closed: bool | None = None) -> SocketState:
         state_slot.__set__(sock, state)
     if closed is not None:
         state.closed = closed
-    return cast(SocketState, state)
+    return state
 
 
 def make_nonblocking(sock: socket.socket, state: SocketState) -> None:
@@ -102,7 +102,9 @@ def deadline_of(state: SocketState) -> float | None:
     return None if timeout is None else _monotonic() + timeout
 
 
-def wait_for(sock: socket.socket, state: SocketState, writing: bool, deadline: float | None) -> None:
+def wait_for(
+    sock: socket.socket, state: SocketState, writing: bool, deadline: float | None
+) -> None:
     """Park until the socket may have become readable (writable if `writing`).
 
     Raises:

@@ -1,11 +1,11 @@
 """The cooperative twin of `ssl`.
 
 OpenSSL is asked without blocking and says what it waits for; the caller is parked for just that.  Contexts,
-certificates, host name checks and every default stay the standard library's own, so verification is exactly as
-strict as without greenify.
+certificates, host name checks and every default stay the standard library's own, so verification is exactly
+as strict as without greenify.
 
-`METHODS` is what the patch puts into `ssl.SSLSocket`; `SSLSocket` and `SSLContext` here are for use with nothing
-patched.
+`METHODS` is what the patch puts into `ssl.SSLSocket`; `SSLSocket` and `SSLContext` here are for use with
+nothing patched.
 """
 
 from __future__ import annotations
@@ -155,9 +155,7 @@ def create_default_context(
     cadata: str | bytes | None = None,
 ) -> _stdlib.SSLContext:
     """`ssl.create_default_context`, whose context wraps sockets cooperatively."""
-    context = _stdlib.create_default_context(
-        purpose, cafile=cafile, capath=capath, cadata=cadata
-    )
+    context = _stdlib.create_default_context(purpose, cafile=cafile, capath=capath, cadata=cadata)
     context.sslsocket_class = SSLSocket
     return context
 

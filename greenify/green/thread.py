@@ -122,7 +122,7 @@ def _unraisable(exc: BaseException, function: Callable[..., object]) -> None:
         message, subject = "Exception ignored in thread started by", function
     if hook is not sys.__unraisablehook__:
         hook(
-            types.SimpleNamespace(  # type: ignore[arg-type]
+            types.SimpleNamespace(
                 exc_type=type(exc),
                 exc_value=exc,
                 exc_traceback=tb,

@@ -77,14 +77,14 @@ def finish(journal: Journal) -> None:
         stand_in: Any
         if sys.version_info >= (3, 13):
             main_handle = thread is main
-            stand_in = green.make_thread_handle(main.ident or 0) if main_handle else HandleStandIn(native)
+            stand_in = (
+                green.make_thread_handle(main.ident or 0) if main_handle else HandleStandIn(native)
+            )
         else:
             stand_in = green.Lock.adopt(native) if thread is main else LockStandIn(native)
         stand_ins[id(native)] = stand_in
         journal.replace(thread, attribute, stand_in)
-    journal.replace(
-        module, "_active_limbo_lock", green.RLock.adopt(module._active_limbo_lock)
-    )
+    journal.replace(module, "_active_limbo_lock", green.RLock.adopt(module._active_limbo_lock))
     if sys.version_info < (3, 13):
         journal.replace(
             module, "_shutdown_locks_lock", green.Lock.adopt(module._shutdown_locks_lock)
