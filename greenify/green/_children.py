@@ -36,7 +36,7 @@ _monotonic = time.monotonic
 _pidfd_open: Callable[[int], int] | None = getattr(os, "pidfd_open", None)
 _waitid: Callable[[int, int, int], Any] | None = getattr(os, "waitid", None)
 
-#: The options of ``waitpid`` and ``waitid`` that name events, and that any thread of the process may wait for.
+#: The options of ``waitpid`` and ``waitid`` that name events; any thread of the process may wait for them.
 EVENTS = (
     getattr(os, "WEXITED", 0)
     | getattr(os, "WSTOPPED", 0)
@@ -59,7 +59,8 @@ def on_own_thread(function: Callable[..., T], *args: Any) -> T:
     The thread starts with the signal mask of the calling OS thread.  When the waiting greenlet is killed,
     the call goes on and its outcome is dropped.
     """
-    return _threads.run(_call, function, args)
+    result: T = _threads.run(_call, function, args)
+    return result
 
 
 def _call(function: Callable[..., T], args: tuple[Any, ...]) -> T:

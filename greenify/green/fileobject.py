@@ -56,7 +56,7 @@ class CooperativeFileIO(io.FileIO):
         super().__init__(file, mode, closefd)
         self._kind = kind_of(file)
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int | None:  # type: ignore[override]
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         """Read once into `buffer`; None if the descriptor is non-blocking and has nothing."""
         if self.closed or not self.readable() or runs_natively():
             return _readinto(self, buffer)
@@ -195,7 +195,12 @@ def open(
 
 
 def fdopen(
-    fd: int, mode: str = "r", buffering: int = -1, encoding: str | None = None, *args: Any, **kw: Any
+    fd: int,
+    mode: str = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    *args: Any,
+    **kw: Any,
 ) -> Any:
     """`os.fdopen`, by `open`."""
     if not isinstance(fd, int):
@@ -242,7 +247,7 @@ def _rebuild(model: Any, fd: int, closefd: bool, newline: str | None) -> Any:
     made = (kind or CooperativeBufferedWriter)(made, size)
     if text is None:
         return made
-    result = io.TextIOWrapper(
+    result: Any = io.TextIOWrapper(
         made, text.encoding, text.errors, newline, text.line_buffering, text.write_through
     )
     if hasattr(text, "mode"):

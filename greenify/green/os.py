@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import stat
 import subprocess
 import sys
@@ -127,7 +126,7 @@ _IOV_MAX: int = os.sysconf("SC_IOV_MAX") if "SC_IOV_MAX" in os.sysconf_names els
 
 
 def sendfile(out_fd: int, in_fd: int, offset: int | None, count: int, *args: Any, **kw: Any) -> int:
-    """`os.sendfile`.  A blocking `out_fd` gets copies, for the kernel's own transfer cannot be interrupted."""
+    """`os.sendfile`.  A blocking `out_fd` gets copies: the kernel's own transfer blocks."""
     if runs_natively() or kind_of(out_fd) == PLAIN or not os.get_blocking(out_fd):
         return _sendfile(out_fd, in_fd, offset, count, *args, **kw)
     if args or kw or count <= 0 or not stat.S_ISREG(_fstat(in_fd).st_mode):
@@ -209,7 +208,7 @@ def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
 
 
 def _reap(call: Callable[[int], tuple[Any, ...]], pid: int, options: int) -> tuple[Any, ...]:
-    """``call(options)``, where `call` is one of the ``wait`` family for `pid`, without blocking the OS thread."""
+    """``call(options)``, `call` being one of the ``wait`` family for `pid`, without blocking siblings."""
     if options & os.WNOHANG or options & ~EVENTS or runs_natively():
         return call(options)
     while True:
@@ -318,4 +317,4 @@ def popen(cmd: str, mode: str = "r", buffering: int = -1) -> Any:
     end = "stdout" if mode == "r" else "stdin"
     pipes: dict[str, Any] = {end: subprocess.PIPE}
     process = Popen(cmd, shell=True, text=True, bufsize=buffering, **pipes)
-    return os._wrap_close(getattr(process, end), process)  # type: ignore[attr-defined]
+    return os._wrap_close(getattr(process, end), process)

@@ -13,7 +13,7 @@ import subprocess
 import time
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from greenify import core
 from greenify.green._children import wait_for_end
@@ -70,8 +70,7 @@ def _wait(self: Any, timeout: float | None) -> int:
                 self._waitpid_lock.release()
         if not wait_for_end(self.pid, deadline):
             raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
-    code: int = self.returncode
-    return code
+    return cast(int, self.returncode)
 
 
 def _communicate(

@@ -1,0 +1,36 @@
+"""`signal`: handlers in the main thread's greenlet, and the functions that wait for signals."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+from greenify.green import signal as green
+from greenify.patches.record import Patch
+
+if TYPE_CHECKING:
+    from greenify.patches.journal import Journal
+
+__all__ = ["PATCHES", "finish"]
+
+_replaced: dict[str, Any] = {
+    "signal": green.signal,
+    "getsignal": green.getsignal,
+    "set_wakeup_fd": green.set_wakeup_fd,
+    "pause": green.pause,
+    "pthread_kill": green.pthread_kill,
+}
+if hasattr(signal, "sigtimedwait"):
+    _replaced |= {
+        "sigwait": green.sigwait,
+        "sigwaitinfo": green.sigwaitinfo,
+        "sigtimedwait": green.sigtimedwait,
+    }
+
+PATCHES = (Patch(signal, replace=_replaced),)
+
+
+def finish(journal: Journal) -> None:
+    """Wrap the handlers that are installed already: at least Python's own for SIGINT."""
+    journal.on_undo(green.unwrap_handlers)
+    green.wrap_handlers()
