@@ -44,9 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             data += json.loads(path.read_text())
         data.sort(key=lambda report: [int(number) for number in report["python"].split(".")])
         options.markdown.write_text(reports.to_markdown(data, _COMMAND))
-    problems = [problem for report in found for problem in report.problems]
-    for problem in problems:
-        print(f"problem: {problem}")
+    problems = sum(len(report.problems) for report in found)
+    print(f"{problems} problems" if problems else "no problems")
     return 1 if problems else 0
 
 
@@ -59,6 +58,7 @@ def _run(python: str, modules: Sequence[Module], options: argparse.Namespace) ->
         jobs=options.jobs,
         timeout=options.timeout,
         confirm=options.confirm,
+        alone=options.alone,
         fresh_control=options.fresh_control,
     )
     print(
@@ -131,6 +131,11 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         metavar="TIMES",
         help="run the control of each test that fails patched that many times more; flaky ones don't count",
+    )
+    add(
+        "--alone",
+        action="store_true",
+        help="run each test that fails patched once more in a process of its own, and print how that ends",
     )
     add(
         "--fresh-control",

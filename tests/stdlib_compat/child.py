@@ -8,7 +8,19 @@ over.
 Imported again by children that the tests start with multiprocessing's "spawn": nothing runs at import.
 """
 
+from __future__ import annotations
+
 import sys
+
+# What is imported here is imported before the patch: as little as possible, not even `typing`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import unittest
+    from collections.abc import Callable, Iterable, Iterator
+    from types import FrameType
+    from typing import Any
+
+    Settings = dict[str, Any]
 
 DETAIL_LIMIT = 20_000
 
@@ -16,12 +28,12 @@ DETAIL_LIMIT = 20_000
 class Events:
     """Appends events to the file the supervisor reads, from the process that it started only."""
 
-    def __init__(self, path, log):
+    def __init__(self, path: str, log: str) -> None:
         import json
         import os
 
-        # Bound here: the names in `os` are replaced by the layer under test. Tuples, because references in
-        # attributes and globals may be, too.
+        # Bound here: the names in `os` are replaced by the layer under test. In a tuple, because
+        # references in attributes and globals may be replaced, too.
         self._native = (os.open, os.write, os.close, os.getpid, os._exit)
         self._flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         self._dumps = json.dumps
@@ -29,28 +41,28 @@ class Events:
         self._log = log
         self._pid = os.getpid()
 
-    def __call__(self, event, **fields):
+    def __call__(self, event: str, **fields: Any) -> None:
         if self.is_main_process():
             fields["event"] = event
             self._append(self._path, self._dumps(fields) + "\n")
 
-    def log(self, text):
+    def log(self, text: str) -> None:
         """Write between the test's own output, however much of that is still in Python's buffers."""
         if self.is_main_process():
             self._append(self._log, text)
 
-    def is_main_process(self):
+    def is_main_process(self) -> bool:
         return self._native[3]() == self._pid
 
-    def leave_forked_process(self):
+    def leave_forked_process(self) -> None:
         """A test's forked child that escaped from the test must not run the rest of the tests."""
         if not self.is_main_process():
             self.exit(97)
 
-    def exit(self, code):
+    def exit(self, code: int) -> None:
         self._native[4](code)
 
-    def _append(self, path, text):
+    def _append(self, path: str, text: str) -> None:
         native_open, native_write, native_close = self._native[:3]
         descriptor = native_open(path, self._flags, 0o600)
         try:
@@ -59,7 +71,7 @@ class Events:
             native_close(descriptor)
 
 
-def install_stack_dumps(settings):
+def install_stack_dumps(settings: Settings) -> None:
     """Two signals: one for native threads' stacks (works inside C code), one for greenlets'."""
     import faulthandler
     import signal
@@ -68,7 +80,7 @@ def install_stack_dumps(settings):
     faulthandler.register(settings["threads_signal"], file=2, all_threads=True, chain=False)
     log = settings["log"]
 
-    def dump_greenlets(number, frame):
+    def dump_greenlets(number: int, frame: FrameType | None) -> None:
         import gc
         import os
         import traceback
@@ -76,9 +88,10 @@ def install_stack_dumps(settings):
         with open(log, "a", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(f"\n=== greenlets of process {os.getpid()}\n")
             greenlet = sys.modules.get("greenlet")
-            found = [] if greenlet is None else gc.get_objects()
+            kind = getattr(greenlet, "greenlet", ())
+            found = gc.get_objects() if greenlet is not None else []
             for candidate in found:
-                if isinstance(candidate, greenlet.greenlet) and candidate.gr_frame is not None:
+                if isinstance(candidate, kind) and candidate.gr_frame is not None:
                     stream.write(f"--- parked {candidate!r}\n")
                     traceback.print_stack(candidate.gr_frame, file=stream)
             stream.write("--- running\n")
@@ -88,7 +101,7 @@ def install_stack_dumps(settings):
     signal.signal(settings["greenlets_signal"], dump_greenlets)
 
 
-def set_up_process(settings):
+def set_up_process(settings: Settings) -> None:
     """What regrtest does to its worker processes before it runs a module."""
     import os
 
@@ -109,7 +122,7 @@ def set_up_process(settings):
     os.chdir(folder)
 
 
-def make_result(events, name_of):
+def make_result(events: Events, name_of: Callable[[Any], str]) -> unittest.TestResult:
     import time
     import traceback
     import unittest
@@ -120,9 +133,11 @@ def make_result(events, name_of):
     class Result(unittest.TestResult):
         """Sends each test's start and end; an outcome is the worst of the test's own and its subtests'."""
 
-        current = None
+        current: str | None = None
+        outcome: str | None
+        details: list[str]
 
-        def startTest(self, test):
+        def startTest(self, test: Any) -> None:
             events.leave_forked_process()
             super().startTest(test)
             self.current = name_of(test)
@@ -131,7 +146,7 @@ def make_result(events, name_of):
             events("start", id=self.current)
             self.started = clock()
 
-        def stopTest(self, test):
+        def stopTest(self, test: Any) -> None:
             super().stopTest(test)
             if self.outcome is None and sys.exc_info()[0] is not None:
                 # A KeyboardInterrupt is on its way through unittest, and ends the run.
@@ -145,7 +160,7 @@ def make_result(events, name_of):
             )
             self.current = None
 
-        def note(self, test, outcome, detail=""):
+        def note(self, test: Any, outcome: str, detail: str = "") -> None:
             if self.current is None:
                 # A class's or module's fixture: unittest makes up a test for it, that is never started.
                 events("fixture-outcome", where=test.id(), outcome=outcome, detail=detail)
@@ -157,28 +172,28 @@ def make_result(events, name_of):
             if outcome in ("fail", "error"):
                 events.log(f"\n{outcome} in {self.current}:\n{detail}\n")
 
-        def text(self, error):
+        def text(self, error: Any) -> str:
             return "".join(traceback.format_exception(*error))[-DETAIL_LIMIT:]
 
-        def addSuccess(self, test):
+        def addSuccess(self, test: Any) -> None:
             self.note(test, "pass")
 
-        def addError(self, test, err):
+        def addError(self, test: Any, err: Any) -> None:
             self.note(test, "error", self.text(err))
 
-        def addFailure(self, test, err):
+        def addFailure(self, test: Any, err: Any) -> None:
             self.note(test, "fail", self.text(err))
 
-        def addSkip(self, test, reason):
+        def addSkip(self, test: Any, reason: str) -> None:
             self.note(test, "skip", str(reason))
 
-        def addExpectedFailure(self, test, err):
+        def addExpectedFailure(self, test: Any, err: Any) -> None:
             self.note(test, "xfail")
 
-        def addUnexpectedSuccess(self, test):
+        def addUnexpectedSuccess(self, test: Any) -> None:
             self.note(test, "xpass", "marked as an expected failure, and passed")
 
-        def addSubTest(self, test, subtest, err):
+        def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:
             if err is not None:
                 outcome = "fail" if issubclass(err[0], test.failureException) else "error"
                 self.note(test, outcome, f"{subtest}\n{self.text(err)}")
@@ -186,7 +201,7 @@ def make_result(events, name_of):
     return Result()
 
 
-def make_suite(tests, events):
+def make_suite(tests: Iterable[Any], events: Events) -> unittest.TestSuite:
     """One flat suite in the loader's order, that says when it enters a class's or module's fixture.
 
     Hooks unittest's own steps, so that fixtures run exactly when they would in the loader's nested suites.
@@ -194,22 +209,22 @@ def make_suite(tests, events):
     import unittest
 
     class Suite(unittest.TestSuite):
-        def _handleModuleFixture(self, test, result):
+        def _handleModuleFixture(self, test: Any, result: Any) -> None:
             module = test.__class__.__module__
             if module != self._get_previous_module(result):
                 events("fixture", where=f"setUpModule ({module})")
             super()._handleModuleFixture(test, result)
 
-        def _handleModuleTearDown(self, result):
+        def _handleModuleTearDown(self, result: Any) -> None:
             events("fixture", where=f"tearDownModule ({self._get_previous_module(result)})")
             super()._handleModuleTearDown(result)
 
-        def _handleClassSetUp(self, test, result):
+        def _handleClassSetUp(self, test: Any, result: Any) -> None:
             if test.__class__ is not getattr(result, "_previousTestClass", None):
                 events("fixture", where=f"setUpClass ({unittest.util.strclass(test.__class__)})")
             super()._handleClassSetUp(test, result)
 
-        def _tearDownPreviousClass(self, test, result):
+        def _tearDownPreviousClass(self, test: Any, result: Any) -> None:
             previous = getattr(result, "_previousTestClass", None)
             if previous is not None and previous is not test.__class__:
                 events("fixture", where=f"tearDownClass ({unittest.util.strclass(previous)})")
@@ -218,7 +233,7 @@ def make_suite(tests, events):
     return Suite(tests)
 
 
-def flatten(suite):
+def flatten(suite: Any) -> Iterator[Any]:
     """The tests of nested suites, which are emptied: a test that ran is freed, with the sockets it holds."""
     tests, suite._tests = suite._tests, []
     for item in tests:
@@ -231,22 +246,22 @@ def flatten(suite):
 class Runner:
     """Runs what the loader found, without the tests that have an outcome from an earlier process."""
 
-    def __init__(self, settings, events):
+    def __init__(self, settings: Settings, events: Events) -> None:
         self.events = events
         self.finished = frozenset(settings["finished"])
         self.patterns = settings["match"]
         # By id(), not by the test: nothing here may keep a test alive that ran.
-        self.names = {}
-        self.seen = {}
+        self.names: dict[int, str] = {}
+        self.seen: dict[str, int] = {}
         self.result = make_result(events, lambda test: self.names[id(test)])
 
-    def run(self, suite):
-        loaded = []
+    def run(self, suite: unittest.TestSuite) -> None:
+        loaded: list[str] = []
         chosen = make_suite(self.choose(suite, loaded), self.events)
         self.events("loaded", ids=loaded)
         chosen.run(self.result)
 
-    def choose(self, suite, loaded):
+    def choose(self, suite: unittest.TestSuite, loaded: list[str]) -> Iterator[Any]:
         for test in flatten(suite):
             name = self.name(test)
             if self.matches(name):
@@ -255,14 +270,14 @@ class Runner:
                     self.names[id(test)] = name
                     yield test
 
-    def name(self, test):
+    def name(self, test: Any) -> str:
         """The test's id without the leading `test.`, and with a number where several tests share it."""
-        name = test.id()
+        name: str = test.id()
         name = name[5:] if name.startswith("test.") else name
         self.seen[name] = number = self.seen.get(name, 0) + 1
         return name if number == 1 else f"{name}#{number}"
 
-    def matches(self, name):
+    def matches(self, name: str) -> bool:
         from fnmatch import fnmatchcase
 
         return not self.patterns or any(
@@ -270,7 +285,7 @@ class Runner:
         )
 
 
-def run_module(settings, events):
+def run_module(settings: Settings, events: Events) -> None:
     import importlib
     import traceback
     import unittest
@@ -294,7 +309,7 @@ def run_module(settings, events):
         events("broken", detail=traceback.format_exc()[-DETAIL_LIMIT:])
 
 
-def main():
+def main() -> None:
     import json
 
     # The tests see neither this script's folder nor its arguments.

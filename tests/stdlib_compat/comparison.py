@@ -52,8 +52,15 @@ class Comparison:
     @property
     def problems(self) -> list[str]:
         """Why the module does not pass; empty where it does."""
-        found = [f"{failure.record.outcome.value}: {failure.test}" for failure in self.unexpected]
-        found += self.table
+        failures = [
+            f"{failure.record.outcome.value}: {failure.test}" for failure in self.unexpected
+        ]
+        return failures + self.complaints
+
+    @property
+    def complaints(self) -> list[str]:
+        """The problems that are no unexpected failures."""
+        found = list(self.table)
         hangs = [f for f in self.expected if f.record.outcome in (Outcome.HANG, Outcome.CRASH)]
         found += [
             f"expected to fail, but not with a {f.record.outcome.value}: {f.test}" for f in hangs

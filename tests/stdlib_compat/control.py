@@ -77,9 +77,10 @@ class Control:
         kept = self._load(part)
         if kept is None:
             return found
-        kept["flaky"].update(found)
+        flaky: dict[str, str] = kept["flaky"]
+        flaky.update(found)
         self._store(part, kept)
-        return kept["flaky"]
+        return flaky
 
     def _job(self, part: Part, match: Sequence[str]) -> Job:
         log = self.folder / f"{part.name}.log"
@@ -99,9 +100,10 @@ class Control:
 
     def _load(self, part: Part) -> dict[str, Any] | None:
         try:
-            return json.loads((self.folder / f"{part.name}.json").read_text())
+            kept: dict[str, Any] = json.loads((self.folder / f"{part.name}.json").read_text())
         except FileNotFoundError:
             return None
+        return kept
 
     def _store(self, part: Part, kept: Mapping[str, Any]) -> None:
         path = self.folder / f"{part.name}.json"

@@ -38,7 +38,7 @@ def _environment(version: str, python: str) -> str:
     if not ready.exists():
         print(f"installing greenify for Python {version} into {folder}", flush=True)
         subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
-        pip = [own, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--editable", ROOT], check=True)
+        pip = [str(own), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--editable", str(ROOT)], check=True)
         ready.touch()
     return str(own)

@@ -38,11 +38,15 @@ class Outcome(str, Enum):
 
 @dataclass
 class Record:
-    """One test's outcome; `detail` is a traceback, a reason for a skip, or the stacks of a hang."""
+    """One test's outcome; `detail` is a traceback, a reason for a skip, or the stacks of a hang.
+
+    `alone` is the outcome of the same test in a process of its own, where that was tried.
+    """
 
     outcome: Outcome
     seconds: float = 0.0
     detail: str = ""
+    alone: Outcome | None = None
 
 
 @dataclass
@@ -69,7 +73,7 @@ class ModuleRun:
         fields = dict(data)
         for name in ("tests", "incidents"):
             fields[name] = {
-                test: Record(Outcome(record["outcome"]), record["seconds"], record["detail"])
+                test: Record(**{**record, "outcome": Outcome(record["outcome"])})
                 for test, record in data[name].items()
             }
         return cls(**fields)

@@ -70,10 +70,11 @@ def line(row: Comparison) -> str:
 def details(row: Comparison, tracebacks: bool = False) -> Iterable[str]:
     """What went wrong in a module; with `tracebacks`, everything that is known of it."""
     for failure in row.unexpected:
-        yield f"    {failure.record.outcome.value.upper():7} {failure.test}"
+        alone = f"  (alone: {failure.record.alone.value})" if failure.record.alone else ""
+        yield f"    {failure.record.outcome.value.upper():7} {failure.test}{alone}"
         yield from _explain(failure, tracebacks)
-    for complaint in row.table:
-        yield f"    TABLE   {complaint}"
+    for complaint in row.complaints:
+        yield f"    PROBLEM {complaint}"
     if tracebacks:
         for failure in row.expected:
             yield f"    expected {failure.record.outcome.value}: {failure.test} ({failure.reason})"

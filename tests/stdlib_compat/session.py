@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import comparison, supervisor
@@ -22,7 +22,8 @@ from .supervisor import LAYERS, Job
 @dataclass
 class Session:
     """`confirm` is how many more times the control runs a test that fails patched only: one that doesn't pass
-    each time is flaky, and out of the measure. `timeout` is one test's limit in seconds."""
+    each time is flaky, and out of the measure. `alone` runs such a test in a process of its own, to
+    tell what others leave behind from its own failure. `timeout` is one test's limit in seconds."""
 
     where: Interpreter
     layer: str = "greenify"
@@ -30,6 +31,7 @@ class Session:
     jobs: int = 2
     timeout: float = 60.0
     confirm: int = 0
+    alone: bool = False
     fresh_control: bool = False
     rows: Iterable[Row] = EXPECTED
     cache: Path = CACHE
@@ -108,13 +110,18 @@ class Session:
                 for test, record in control.tests.items()
                 if test in patched.tests or matches(test, self.match)
             }
-        self._confirm(part, control, patched)
+        failing = self._unexpected(part, control, patched)
+        # Hundreds of failures are the layer's, not the control's.
+        if self.confirm and 0 < len(failing) <= 30:
+            self.control.confirm(part, failing, self.confirm)
+        for test in failing if self.alone else ():
+            log = self.logs / "alone" / f"{test}.log"
+            again = supervisor.run(replace(job, match=[test], log=log)).tests.get(test)
+            patched.tests[test].alone = again.outcome if again else Outcome.MISSING
         return control, patched
 
-    def _confirm(self, part: Part, control: ModuleRun, patched: ModuleRun) -> None:
-        if not self.confirm:
-            return
-        doubtful = [
+    def _unexpected(self, part: Part, control: ModuleRun, patched: ModuleRun) -> list[str]:
+        return [
             test
             for test, record in control.tests.items()
             if record.outcome.passed
@@ -123,9 +130,6 @@ class Session:
             and not patched.tests[test].outcome.passed
             and not any(row.matches(test) for row in self.rows)
         ]
-        # Hundreds of failures are the layer's, not the control's.
-        if 0 < len(doubtful) <= 30:
-            self.control.confirm(part, doubtful, self.confirm)
 
     def _compared(
         self,

@@ -27,9 +27,11 @@ CHILD = Path(__file__).resolve().with_name("child.py")
 ROOT = CHILD.parent.parent.parent
 
 #: What runs in the child before anything is imported for the tests. "none" is the control.
-LAYERS: Mapping[str, str] = {
+LAYERS: dict[str, str] = {
     "none": "",
     "greenify": "import greenify; greenify.patch_all()",
+    # For comparison, where it is installed.
+    "gevent": "from gevent import monkey; monkey.patch_all()",
 }
 
 _POLL_INTERVAL = 0.05

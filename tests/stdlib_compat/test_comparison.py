@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -29,11 +30,11 @@ def compared(
     control: dict[str, Outcome],
     patched: dict[str, Outcome],
     rows: Sequence[Row] = (),
-    **options: object,
+    **options: Any,
 ) -> Comparison:
     return compare(
         "test_m", module_run("none", **control), module_run("x", **patched), rows, **options
-    )  # type: ignore[arg-type]
+    )
 
 
 PASS, FAIL, SKIP, HANG, CRASH = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return [Part("test_queue", "fake", (str(tmp_path),))] if module.name == "test_queue" else []
 
     monkeypatch.setattr(session, "parts", parts)
-    monkeypatch.setitem(supervisor.LAYERS, "greenify", "import sys; sys.layer = 1")  # type: ignore[arg-type]
-    real_session = command.Session
-    monkeypatch.setattr(command, "Session", lambda *a, **k: real_session(*a, cache=tmp_path, **k))
+    monkeypatch.setitem(supervisor.LAYERS, "greenify", "import sys; sys.layer = 1")
+    monkeypatch.setattr(command, "Session", partial(session.Session, cache=tmp_path))
     return lambda *arguments: command.main(["--module", "queue", *arguments])
 
 
@@ -80,6 +80,11 @@ def test_flaky_control(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert "2 pass unpatched" in printed
     # What differs every time is the layer's.
     assert "FAIL    fake.Tests.test_plain_only" in printed
+
+
+def test_alone(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run("--alone", "--match", "test_plain_only")
+    assert "FAIL    fake.Tests.test_plain_only  (alone: fail)" in capsys.readouterr().out
 
 
 def test_only_matching_tests(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
