@@ -120,29 +120,32 @@ class Interests:
         self.hub = hub
         self.queue = _make_queue()
         self._armed: dict[int, int] = {}  # the masks of all registrations, those at rest included
-        self._waits: dict[int, list[_Wait]] = {}
+        self._waits: dict[int, dict[_Wait, int]] = {}  # with the events for that descriptor
         # Numbers that had to be registered anew.  The file that was registered under the number before may
         # be open elsewhere and still be reported, so the reports for these prove nothing.
         self.doubtful: set[int] = set()
         self._side = hub.descriptors.attach(self.queue.fileno(), False).read
-        self._side.waiter = self
 
     def add(self, wait: _Wait) -> bool:
         """Have `wait` woken by the events in its masks; False if one of its descriptors is not open."""
         waits = self._waits
         armed = self._armed
         modify = self.queue.modify
+        side = self._side
+        side.waiter = self
+        if side.edge:
+            # What came while nobody waited is still in the queue, and hides further news.
+            side.edge = False
+            self.hub.ready.append(self)
         complete = True
         for fd, mask in wait.masks.items():
             sharing = waits.get(fd)
             if sharing is None:
-                waits[fd] = [wait]
+                waits[fd] = {wait: mask}
                 mask |= _ONCE
             else:
-                sharing.append(wait)
-                mask |= _EDGE
-                for other in sharing:
-                    mask |= other.masks[fd]
+                sharing[wait] = mask
+                mask = (mask | armed.get(fd, 0) | _EDGE) & ~_ONCE
             if fd in armed:
                 try:
                     modify(fd, mask)
@@ -162,12 +165,12 @@ class Interests:
         waits = self._waits
         for fd in wait.masks:
             sharing = waits.get(fd)
-            if sharing is None or wait not in sharing:
-                return  # `add` has not come to this one
-            if len(sharing) == 1:
+            if sharing is None or sharing.pop(wait, None) is None:
+                break  # `add` has not come to this one
+            if not sharing:
                 del waits[fd]
-            else:
-                sharing.remove(wait)
+        if not waits:
+            self._side.waiter = None
 
     def _register(self, fd: int, mask: int) -> bool:
         """Add a registration; False if `fd` is not open."""
@@ -190,7 +193,8 @@ class Interests:
 
     def switch(self) -> None:
         """The hub runs this as if it were a greenlet, whenever the queue has something to report."""
-        self._side.waiter = self
+        if self._waits:
+            self._side.waiter = self
         find = self._waits.get
         try:
             while True:
@@ -203,8 +207,7 @@ class Interests:
                             self._drop(fd)
                         continue
                     rest = 0
-                    for wait in waits:
-                        mask = wait.masks[fd]
+                    for wait, mask in waits.items():
                         if events & mask:
                             wait.events[fd] = events & mask
                             wait.wake()
@@ -306,17 +309,19 @@ def until(look: Look[Found], masks: Mapping[int, int], deadline: float | None) -
     Returns:
         What `look` returned last: a false value when the deadline has passed.
     """
-    hub = get_hub()
     try:
-        interests = _interests(hub)
         while True:
+            hub = get_hub()
+            interests = _interests(hub)
             wait = _Wait(hub, masks)
             try:
                 expired = interests.add(wait) and not wait.wait(deadline)
             finally:
                 interests.remove(wait)
             events = wait.events
-            found = look(events if interests.doubtful.isdisjoint(events) else {})
+            if interests.doubtful and not interests.doubtful.isdisjoint(events):
+                events = {}
+            found = look(events)
             if found or expired:
                 return found
     except _Refused:

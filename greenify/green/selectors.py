@@ -16,6 +16,7 @@ from functools import wraps
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 from typing import Any
 
+from greenify.green import kernel_queues
 from greenify.green import select as green
 
 __all__ = [
@@ -80,7 +81,7 @@ if hasattr(_module, "EpollSelector"):
 
     _adopting(
         _module.EpollSelector,
-        green.native_epoll,
+        kernel_queues.native_epoll,
         lambda selector: green.epoll.adopt(selector._selector),
     )
 
@@ -89,7 +90,7 @@ if hasattr(_module, "KqueueSelector"):  # pragma: no cover - macOS and the BSDs
 
     _adopting(
         _classes.KqueueSelector,
-        green.native_kqueue,
+        kernel_queues.native_kqueue,
         lambda selector: green.kqueue.adopt(selector._selector),
     )
 

@@ -1,0 +1,225 @@
+"""The cooperative twins of `select.epoll` and, where the platform has it, `select.kqueue`."""
+
+from __future__ import annotations
+
+import select as _module
+import time
+from collections.abc import Callable
+from functools import partial
+from operator import index
+from typing import Any, TypeVar
+
+from greenify import core
+from greenify.core.descriptors import Descriptor
+from greenify.core.hub import Hub, current_hub, get_hub, is_main_thread
+from greenify.green.interests import REFUSALS, until_on_thread
+
+__all__ = ["number_of"]
+
+Found = TypeVar("Found")
+Queue = TypeVar("Queue", bound="_KernelQueue")
+
+_native: Any = _module
+_monotonic = time.monotonic
+
+# Which time-outs the native calls accept: milliseconds in a C int, nanoseconds in 64 bits.
+_LONGEST_EPOLL = (2**31 - 1) / 1000
+_LEAST_EPOLL = -(2**31 + 1) / 1000
+_LONGEST_KQUEUE = 9.2e9
+
+
+def number_of(timeout: Any) -> float:
+    """A time-out as a plain number; NaN, which is in no range, for what the native call will refuse."""
+    if isinstance(timeout, float):
+        return float(timeout)
+    try:
+        return index(timeout)
+    except TypeError:
+        return float("nan")
+
+
+class _KernelQueue:
+    """What epoll and kqueue have in common: a descriptor of their own, readable when there is news.
+
+    It stays registered with the hub of the thread that waits, so that a wait costs no system call more.
+    """
+
+    __slots__ = ("_descriptor", "_native")
+
+    def __init__(self, native: Any) -> None:
+        self._native = native
+        self._descriptor: Descriptor | None = None
+
+    @classmethod
+    def adopt(cls: type[Queue], native: Any) -> Queue:
+        """A twin around a native object, which it owns from now on."""
+        self = cls.__new__(cls)
+        _KernelQueue.__init__(self, native)
+        return self
+
+    def fileno(self) -> int:
+        """The queue's own descriptor."""
+        fd: int = self._native.fileno()
+        return fd
+
+    @property
+    def closed(self) -> bool:
+        """Whether the queue has been closed."""
+        return bool(self._native.closed)
+
+    def close(self) -> None:
+        """Close the queue's descriptor.  Any thread; whoever waits on it gets a ValueError."""
+        self._forget()
+        self._native.close()
+
+    def __del__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        # A queue that never waited, or whose making has failed, is known to no hub.
+        if getattr(self, "_descriptor", None) is not None and not self._native.closed:
+            core.forget(self._native.fileno())
+
+    def _fresh(self, hub: Hub | None) -> None:
+        # The native call is about to be made: what the hub was told of this queue before is out of date.
+        descriptor = self._descriptor
+        if descriptor is not None and descriptor.hub is hub:
+            descriptor.read.edge = False
+
+    def _until(self, look: Callable[[], Found], hub: Hub, deadline: float | None) -> Found:
+        """Call `look`, in vain so far, at all news of the queue until it finds something or time is up."""
+        while True:
+            descriptor = self._descriptor
+            if descriptor is None or descriptor.closed or descriptor.hub is not hub:
+                fd = self._native.fileno()
+                try:
+                    descriptor = hub.descriptors.attach(fd, False)
+                except OSError as exc:
+                    if exc.errno in REFUSALS:
+                        return until_on_thread(lambda _: look(), [(fd, _module.POLLIN)], deadline)
+                    raise
+                hub.descriptors.adopt(descriptor)
+                self._descriptor = descriptor
+            expired = not descriptor.read.wait(deadline)
+            found = look()
+            if found or expired:
+                return found
+
+
+if hasattr(_module, "epoll"):
+    __all__ += ["epoll", "native_epoll"]
+    native_epoll: Any = _native.epoll
+    _ALL_EVENTS: int = _native.EPOLLIN | _native.EPOLLPRI | _native.EPOLLOUT
+
+    class epoll(_KernelQueue):
+        """The cooperative twin of `select.epoll`."""
+
+        __slots__ = ()
+
+        def __init__(self, sizehint: int = -1, flags: int = 0) -> None:
+            super().__init__(native_epoll(sizehint, flags))
+
+        @classmethod
+        def fromfd(cls, fd: int, /) -> epoll:
+            """An epoll object for the descriptor of an existing epoll queue."""
+            return cls.adopt(native_epoll.fromfd(fd))
+
+        def __enter__(self) -> epoll:
+            self._native.__enter__()
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.close()
+
+        def register(self, fd: Any, eventmask: int = _ALL_EVENTS) -> None:
+            """Register a descriptor, or object with fileno(); FileExistsError if it is registered."""
+            self._native.register(fd, eventmask)
+
+        def modify(self, fd: Any, eventmask: int) -> None:
+            """Change the events of a registered descriptor; FileNotFoundError if it is not registered."""
+            self._native.modify(fd, eventmask)
+
+        def unregister(self, fd: Any) -> None:
+            """Remove a descriptor; FileNotFoundError if it is not registered."""
+            self._native.unregister(fd)
+
+        def poll(self, timeout: Any = None, maxevents: int = -1) -> list[tuple[int, int]]:
+            """Wait for events; only the calling greenlet waits.
+
+            Args:
+                timeout: seconds; None or negative for no limit.
+                maxevents: the largest number of events to return; -1 for no particular one.
+            """
+            hub = current_hub()
+            seconds = -1 if timeout is None else timeout
+            if type(seconds) is not int and type(seconds) is not float:
+                seconds = number_of(seconds)
+            native = self._native
+            found: list[tuple[int, int]]
+            if not _LEAST_EPOLL < seconds <= _LONGEST_EPOLL or (
+                hub is None and not is_main_thread()
+            ):
+                # A time-out that it will refuse, or a thread that it may block.
+                found = native.poll(timeout, maxevents)
+                return found
+            self._fresh(hub)
+            found = native.poll(0, maxevents)
+            if found:
+                return found
+            if -0.001 < seconds <= 0:  # in whole milliseconds, rounded up, this is zero
+                if hub is not None:
+                    hub.pause()
+                    found = native.poll(0, maxevents)
+                return found
+            deadline = None if seconds < 0 else _monotonic() + seconds
+            return self._until(partial(native.poll, 0, maxevents), hub or get_hub(), deadline)
+
+
+if hasattr(_module, "kqueue"):  # pragma: no cover - macOS and the BSDs
+    __all__ += ["kqueue", "native_kqueue"]
+    native_kqueue: Any = _native.kqueue
+
+    class kqueue(_KernelQueue):
+        """The cooperative twin of `select.kqueue`."""
+
+        __slots__ = ()
+
+        def __init__(self) -> None:
+            super().__init__(native_kqueue())
+
+        @classmethod
+        def fromfd(cls, fd: int, /) -> kqueue:
+            """A kqueue object for the descriptor of an existing kernel queue."""
+            return cls.adopt(native_kqueue.fromfd(fd))
+
+        def control(self, changelist: Any, maxevents: int, timeout: Any = None, /) -> list[Any]:
+            """Apply changes, then wait for events; only the calling greenlet waits.
+
+            Args:
+                changelist: an iterable of `select.kevent`, or None.
+                maxevents: the largest number of events to return; with 0 there is no waiting.
+                timeout: seconds; None for no limit.
+            """
+            hub = current_hub()
+            seconds = 1.0 if timeout is None else number_of(timeout)
+            native = self._native
+            found: list[Any]
+            if (
+                maxevents == 0
+                or not 0 <= seconds <= _LONGEST_KQUEUE
+                or (hub is None and not is_main_thread())
+            ):
+                found = native.control(changelist, maxevents, timeout)
+                return found
+            self._fresh(hub)
+            found = native.control(changelist, maxevents, 0)
+            if found:
+                return found
+            look = partial(native.control, None, maxevents, 0)
+            if not seconds:
+                if hub is not None:
+                    hub.pause()
+                    found = look()
+                return found
+            deadline = None if timeout is None else _monotonic() + seconds
+            return self._until(look, hub or get_hub(), deadline)
