@@ -1,0 +1,77 @@
+"""Patching a module when it is imported, for modules that are too costly to import for their patch."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from greenify.patches.journal import Journal
+
+__all__ = ["when_imported"]
+
+
+class _PatchingLoader(Loader):
+    """Runs a module with its own loader and then the patch."""
+
+    def __init__(self, loader: Any, action: Callable[[ModuleType], object]) -> None:
+        self._loader = loader
+        self._action = action
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        module: ModuleType | None = self._loader.create_module(spec)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The module must not be told apart from one that was imported without us.
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        self._action(module)
+
+
+class _Finder(MetaPathFinder):
+    """Finds one module, once, by asking the finders after itself."""
+
+    def __init__(self, name: str, action: Callable[[ModuleType], object]) -> None:
+        self._name = name
+        self._action = action
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        for finder in sys.meta_path:
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(fullname, path, target)
+            if spec is not None and spec.loader is not None:
+                spec.loader = _PatchingLoader(spec.loader, self._action)
+                return spec
+        return None
+
+
+def when_imported(journal: Journal, name: str, action: Callable[[ModuleType], object]) -> None:
+    """Call ``action(module)`` as soon as the module `name` has run; now, if it has already.
+
+    Undoing the journal takes the hook away.  What `action` does to the module is its own to undo: it
+    writes through the journal.
+    """
+    module = sys.modules.get(name)
+    if module is not None:
+        action(module)
+        return
+    finder = _Finder(name, action)
+    sys.meta_path.insert(0, finder)
+
+    def remove() -> None:
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)
+
+    journal.on_undo(remove)
