@@ -39,6 +39,9 @@ __all__ = ["Descriptor", "DescriptorSet", "Side", "bad_descriptor"]
 _monotonic = time.monotonic
 _poll = select.poll
 
+# The longest sleep that is asked of the kernel, in seconds: it counts milliseconds in an int.
+_LONGEST = 1e6
+
 
 def bad_descriptor() -> OSError:
     """The error for a descriptor that was closed while somebody waited on it."""
@@ -109,6 +112,9 @@ class Side:
         except BaseException:
             if self.waiter is g:
                 self.waiter = None
+            else:
+                # A change has come that nobody is going to look at.
+                self.edge = True
             self.deadline = None
             raise
         if deadline is not None:
@@ -132,9 +138,15 @@ class Side:
         self.others.append(waiter)
         try:
             return waiter.wait(deadline)
+        except BaseException:
+            if waiter.woken:
+                self.edge = True
+            raise
         finally:
             if self.others is not None and waiter in self.others:
                 self.others.remove(waiter)
+                if not self.others:
+                    self.others = None
 
     def fire(self) -> None:
         """Wake every waiter of this side, or remember the edge when there is none."""
@@ -144,12 +156,26 @@ class Side:
             self.edge = True
             return
         if g is not None:
+            hub = self.descriptor.hub
             self.waiter = None
-            self.descriptor.hub.ready.append(g)
+            hub.ready.append(g)
+            if hub.sleeping:
+                # A finaliser closes a descriptor just when the hub goes to sleep.
+                hub.interrupt()
         if others:
-            self.others = None
             for waiter in others:
                 waiter.wake()
+            # Not before: what an exception of a signal handler interrupts is done again.
+            if self.others is others:
+                self.others = None
+
+    def release(self) -> None:
+        """Wake every waiter for good: the descriptor is about to be closed."""
+        entry = self.entry
+        if entry is not None:
+            self.entry = None
+            self.descriptor.hub.timers.cancel(entry)
+        self.fire()
 
     def due(self) -> None:
         """The timer entry of this side has fired; the deadline may have moved meanwhile."""
@@ -249,20 +275,16 @@ class DescriptorSet:
         descriptor.closed = True
         try:
             self.queue.unregister(fd)
-        except OSError:
+        except (OSError, ValueError):
             # Closed behind our back already: the kernel has dropped it, or the queue went with its thread.
             pass
         for side in (descriptor.read, descriptor.write):
-            entry = side.entry
-            if side.waiter is None and not side.others:
-                if entry is not None and not self.hub.foreign():
-                    side.entry = None
-                    self.hub.timers.cancel(entry)
+            if side.waiter is None and not side.others and side.entry is None:
                 continue
             if self.hub.foreign():
-                self.hub.call_from_thread(side.fire)
+                self.hub.call_from_thread(side.release)
             else:
-                side.fire()
+                side.release()
 
     def wait(self, fd: int, writing: bool, deadline: float | None) -> bool:
         """Wait on a descriptor that somebody else owns, and leave no registration behind.
@@ -274,9 +296,9 @@ class DescriptorSet:
             PermissionError: this kind of file cannot be waited on (it never blocks).
             OSError: EBADF, it is not open, or was closed while we waited.
         """
-        existed = fd in self.by_fd
+        known = self.by_fd.get(fd)
         descriptor = self.attach(fd, writing)
-        if not existed:
+        if descriptor is not known:
             descriptor.uses = 1
         elif descriptor.uses:
             descriptor.uses += 1
@@ -305,11 +327,12 @@ class DescriptorSet:
         for descriptor in list(self.by_fd.values()):
             descriptor.wake_all()
 
-    def waiting(self) -> bool:
-        """Whether anybody waits on any descriptor."""
+    def waiting(self, besides: object) -> bool:
+        """Whether anybody but `besides` waits on any descriptor."""
         return any(
-            side.waiter is not None or side.others
-            for descriptor in self.by_fd.values()
+            side.waiter not in (None, besides) or side.others
+            # A copy, for another thread may close descriptors meanwhile.
+            for descriptor in tuple(self.by_fd.values())
             for side in (descriptor.read, descriptor.write)
         )
 
@@ -320,7 +343,7 @@ class DescriptorSet:
         """
         poll = _poll()
         poll.register(self.queue.fileno(), select.POLLIN)
-        poll.poll(None if timeout is None else max(0, -int(-timeout * 1000 // 1)))
+        poll.poll(None if timeout is None else max(0, -int(-min(timeout, _LONGEST) * 1000 // 1)))
 
     def close(self) -> None:
         """Release the kernel queue."""
@@ -379,9 +402,7 @@ if hasattr(select, "epoll"):
     READ: int = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
     WRITE: int = select.EPOLLOUT | select.EPOLLET
     READ_EVENT: int = select.EPOLLIN
-    EAGER_EVENTS: int = (
-        select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLHUP | select.EPOLLERR
-    )
+    EAGER_EVENTS: int = select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLHUP | select.EPOLLERR
     WRITE_EVENTS: int = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 
     _make_queue: Any = select.epoll

@@ -21,11 +21,11 @@ from __future__ import annotations
 import _thread
 import logging
 import os
-import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import FrameType
 from typing import Any
 
@@ -44,7 +44,15 @@ _read = os.read
 _write = os.write
 _close = os.close
 _get_ident = _thread.get_ident
-_END: Any = object()
+
+
+class _Mark:
+    """The end of a round on the ready queue.  Every cycle that runs has a mark of its own."""
+
+    __slots__ = ()
+
+
+_END = _Mark()
 
 # How many events one look at the kernel queue takes at most; the rest is taken by the next look.
 _BATCH = 512
@@ -79,29 +87,67 @@ class Throw:
         sender: asked by ``sender.wanted()`` at the last moment whether it shall arrive.
     """
 
-    __slots__ = ("_exception", "_sender", "_target")
+    __slots__ = ("_exception", "_sender", "target")
 
     def __init__(self, target: greenlet, exception: BaseException, sender: Any = None) -> None:
-        self._target = target
+        self.target = target
         self._exception = exception
         self._sender = sender
 
     def switch(self) -> None:
-        if not self._target.dead and (self._sender is None or self._sender.wanted()):
-            self._target.throw(self._exception)
+        if not self.target.dead and (self._sender is None or self._sender.wanted()):
+            self.target.throw(self._exception)
+
+
+class _Failure:
+    """An exception that hit the hub, on its way to the main greenlet."""
+
+    __slots__ = ("_hub",)
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def switch(self) -> None:
+        hub = self._hub
+        if hub.failures:
+            failure = hub.failures[0]
+            hub.failures = hub.failures[1:]
+            (hub._main_leaf or hub.main).throw(failure)
+
+
+class _End:
+    """One end of the hub's pipe, closed with its last reference: a waker on another thread may hold one."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        os.set_blocking(fd, False)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def detach(self) -> int:
+        """Leave the closing to the caller."""
+        fd, self._fd = self._fd, -1
+        return fd
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            _close(self._fd)
 
 
 class _Pair:
-    """The socket pair whose bytes end the hub's sleep; also what `signal.set_wakeup_fd` writes to."""
+    """The pipe whose bytes end the hub's sleep; also what `signal.set_wakeup_fd` writes to.
+
+    A pipe takes 65,536 single bytes, a socket pair 278, and no signal number shall be lost.
+    """
 
     __slots__ = ("_hub", "reader", "writer")
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self.reader, self.writer = socket.socketpair()
-        # The C methods, so that this works the same when the socket class has been patched.
-        for end in (self.reader, self.writer):
-            os.set_blocking(end.fileno(), False)
+        self.reader, self.writer = map(_End, os.pipe())
         descriptor = hub.descriptors.attach(self.reader.fileno(), writing=False)
         descriptor.read.waiter = self
 
@@ -126,8 +172,7 @@ class _Pair:
             hub.on_signals(signals)
 
     def close(self) -> None:
-        _close(self.reader.detach())
-        _close(self.writer.detach())
+        del self.reader, self.writer
 
 
 class Hub:
@@ -138,9 +183,7 @@ class Hub:
         self.pid = os.getpid()
         self.ready: deque[Any] = deque()
         self.timers = Timers()
-        self.descriptors = DescriptorSet(self)
-        self.loop = Loop()
-        self.loop.watch(self.descriptors.fileno())
+        self._open()
         self.tasks: set[greenlet] = set()  # every live greenlet that was started on this hub
         self.last: HubWaiter | None = None  # who waits for the last task to end
         self.sleeping = False
@@ -149,7 +192,11 @@ class Hub:
         self.lent = 0  # blocking calls under way on native threads, which will wake this hub
         self.on_signals: Callable[[bytes], None] | None = None
         self.interrupts: deque[Callable[[], None]] = deque()
+        # What has hit the hub and is on its way to the main greenlet.
+        self.failures: tuple[BaseException, ...] = ()
         self._in_loop = False
+        self._nested = 0  # how many cycles run on top of the hub's own
+        self._wakes = 0  # how many times one of those has been woken
         self._diagnosed = False
         root = getcurrent()
         while root.parent is not None:
@@ -158,7 +205,6 @@ class Hub:
         self._main_leaf: greenlet | None = None  # the raw greenlet in which the main greenlet waits
         self.greenlet = greenlet(self._run, root)
         self.switch: Callable[[], Any] = self.greenlet.switch
-        self.pair = _Pair(self)
         #: The descriptors that this hub lives on: the program must not close them.
         self.private_fds = frozenset(
             (
@@ -174,17 +220,32 @@ class Hub:
     def __repr__(self) -> str:
         return f"<Hub of thread {self.ident} with {len(self.tasks)} tasks at {id(self):#x}>"
 
+    def _open(self) -> None:
+        """Acquire everything that needs descriptors, or nothing (OSError: EMFILE)."""
+        with ExitStack() as undo:
+            self.descriptors = DescriptorSet(self)
+            undo.callback(self.descriptors.close)
+            self.pair = _Pair(self)
+            undo.callback(self.pair.close)
+            self.loop = Loop()
+            undo.callback(self.loop.close)
+            self.loop.watch(self.descriptors.fileno())
+            undo.pop_all()
+
     def foreign(self) -> bool:
         """Whether the caller runs on another OS thread than this hub."""
         return _get_ident() != self.ident
 
     def interrupt(self) -> None:
         """End the hub's sleep.  Any OS thread, any signal handler."""
-        try:
-            self.pair.writer.fileno() >= 0 and _write(self.pair.writer.fileno(), b"\0")
-        except BlockingIOError:
-            # The pair is full of wake-ups that nobody has read yet: one of them does for this one.
-            pass
+        # Held meanwhile, so that it cannot be closed and its number reused before the write.
+        writer = getattr(self.pair, "writer", None)
+        if writer is not None:
+            try:
+                _write(writer.fileno(), b"\0")
+            except BlockingIOError:
+                # The pipe is full of wake-ups that nobody has read yet: one of them does for this one.
+                pass
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
         """Call ``function(*args)`` in the hub's greenlet in the next round."""
@@ -222,7 +283,9 @@ class Hub:
             # A raw greenlet: while it waits, the thread it runs in waits.  If that is the main
             # thread, signal handlers have to run here.
             root = g
-            while root.parent is not None and getattr(root, "hub", None) is not self:
+            while not (
+                root.parent is None or root is self.greenlet or getattr(root, "hub", None) is self
+            ):
                 root = root.parent
             outer = self._main_leaf
             if root is self.main:
@@ -242,7 +305,9 @@ class Hub:
             waiter.wait()
             return
         self.ready.append(g)
-        if self.switch():
+        if getattr(g, "hub", None) is not self:
+            self.park()
+        elif self.switch():
             self.run_interrupts()
 
     # Signals: see signals.py for who fills `interrupts`.
@@ -277,33 +342,86 @@ class Hub:
 
     # The cycle.
 
-    def _run(self) -> None:
+    def _run(self, levels: int = 3) -> None:
+        # A signal handler that was installed behind our back may raise between any two instructions here,
+        # and several signals may be pending at once.  Each level catches what hits the one below it in its
+        # few unguarded instructions.
         while True:
             try:
-                self._cycle()
+                if levels:
+                    self._run(levels - 1)
+                else:
+                    self._rescue()
+                    self._cycle()
             except BaseException as exc:
-                # A signal handler that was installed behind our back has raised while the hub had
-                # control.  The exception belongs to the main greenlet; what the hub was in the middle
-                # of is made good by having every waiter look again.
-                while _END in self.ready:
-                    self.ready.remove(_END)
-                self.descriptors.wake_all()
-                self.ready.append(Throw(self._main_leaf or self.main, exc))
+                if self.abandoned:
+                    raise
+                # No call here: after it the interpreter would run the next handler.
+                self.failures += (exc,)
+
+    def _rescue(self) -> None:
+        """Make good what an exception in the hub has interrupted, and send it to the main greenlet.
+
+        Every waiter looks again.  Another exception may hit this too: then it is called again.
+        """
+        if not self.failures:
+            return
+        ready = self.ready
+        if not self._nested:
+            for item in tuple(ready):
+                if item.__class__ is _Mark:
+                    ready.remove(item)
+        self.descriptors.wake_all()
+        ready.append(self.pair)
+        ready.extend(_Failure(self) for _ in self.failures)
 
     def _run_nested(self) -> None:
         # The hub's own greenlet waits: run the others on top of its stack until something switches to it.
         ready = self.ready
         me = self.greenlet
-        while True:
-            for _ in range(len(ready)):
-                item = ready.popleft()
-                if item is me:
-                    return
-                if item is not _END:  # the mark of the cycle below us
-                    item.switch()
-            self._look()
-            if not ready:
-                self._sleep()
+        mark = _Mark()
+        marks_below: list[_Mark] = []
+        thrown: Throw | None = None
+        # Counted, for a nested cycle above takes wake-ups that may be meant for this one.
+        wakes = self._wakes
+        # The cycle below may be about to sleep; while we run, wakers need not write bytes.
+        asleep, self.sleeping = self.sleeping, False
+        self._nested += 1
+        try:
+            while self._wakes == wakes:
+                try:
+                    self._rescue()
+                    ready.append(mark)
+                    for item in iter(ready.popleft, mark):
+                        if item is me:
+                            self._wakes += 1
+                        elif item.__class__ is _Mark:
+                            marks_below.append(item)
+                        elif item.__class__ is Throw and item.target is me:
+                            thrown = item
+                            self._wakes += 1
+                        else:
+                            item.switch()
+                    if self._wakes == wakes:
+                        self._look()
+                        if not ready:
+                            self._sleep()
+                except BaseException as exc:
+                    if self.abandoned:
+                        raise
+                    self.failures += (exc,)
+                    while mark in ready:
+                        ready.remove(mark)
+        finally:
+            self._nested -= 1
+            while mark in ready:
+                ready.remove(mark)
+            ready.extend(marks_below)
+            self.sleeping = asleep
+            if asleep:
+                self.interrupt()
+        if thrown is not None:
+            thrown.switch()
 
     def _cycle(self) -> None:
         ready = self.ready
@@ -316,14 +434,9 @@ class Hub:
         while True:
             if ready:
                 append(_END)
-                try:
-                    # iter() pops in C: no signal handler can run between the pop and the switch.
-                    for item in iter(popleft, _END):
-                        item.switch()
-                except IndexError:
-                    # A nested cycle has taken our end mark.
-                    if ready:
-                        raise
+                # iter() pops in C: no signal handler can run between the pop and the switch.
+                for item in iter(popleft, _END):
+                    item.switch()
             if ready and rounds < _ROUNDS:
                 rounds += 1
                 if heap and heap[0][0] <= _monotonic():
@@ -390,11 +503,7 @@ class Hub:
 
     def _diagnose(self) -> None:
         """Tell the log, once, when there is nothing left that could wake anybody but a signal."""
-        pair = self.descriptors.by_fd[self.pair.reader.fileno()]
-        pair.read.waiter = None
-        idle = not self.descriptors.waiting()
-        pair.read.waiter = self.pair
-        if not idle or self.users or self.lent:
+        if self.descriptors.waiting(besides=self.pair) or self.users or self.lent:
             return
         self._diagnosed = True
         logger = logging.getLogger("greenify")

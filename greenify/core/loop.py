@@ -14,6 +14,8 @@ deadline has come.  Two facts about pyuv 1.4.0 shape it:
 from __future__ import annotations
 
 import os
+import time
+from collections import deque
 from types import TracebackType
 from typing import Any
 
@@ -74,22 +76,60 @@ _RUN_NOWAIT = pyuv.UV_RUN_NOWAIT
 # libuv timers have a resolution of one millisecond (uv_timer_start, libuv documentation).
 _TICK = 0.001
 
+_close = os.close
 
-def _report(kind: type[BaseException], value: BaseException, tb: TracebackType | None) -> None:
-    # pyuv prints and swallows what a callback raises, and lets SystemExit end the process on the spot.
-    import logging
 
-    logging.getLogger("greenify").error("error in a libuv callback", exc_info=(kind, value, tb))
+# The longest sleep that is asked of libuv, in seconds: it counts milliseconds in an int.
+_LONGEST = 1e6
+
+# How many descriptors libuv opens for a loop: two for the first one, then a kernel queue, a pipe, an event.
+_DESCRIPTORS = 6
+
+
+class _Report:
+    """What pyuv calls when a callback of a stream has raised: it would print and swallow the error.
+
+    An error is logged; KeyboardInterrupt and SystemExit, with which pyuv would end the process on the spot,
+    are kept for the caller of `Loop.sleep` or `Loop.turn`.
+    """
+
+    __slots__ = ("kept",)
+
+    def __init__(self) -> None:
+        self.kept: deque[BaseException] = deque()
+
+    def __call__(
+        self, kind: type[BaseException], value: BaseException, tb: TracebackType | None
+    ) -> None:
+        if isinstance(value, Exception):
+            import logging
+
+            logger = logging.getLogger("greenify")
+            logger.error("error in a libuv callback", exc_info=(kind, value, tb))
+        else:
+            self.kept.append(value.with_traceback(tb))
+
+
+def _check_descriptors() -> None:
+    """Raise OSError (EMFILE) when libuv could not open what a loop needs: it would abort the process."""
+    opened: list[int] = []
+    try:
+        while len(opened) < _DESCRIPTORS:
+            opened += os.pipe()
+    finally:
+        for fd in opened:
+            _close(fd)
 
 
 class Loop:
     """One libuv loop, belonging to one OS thread.  Nothing here may be called from another thread."""
 
-    __slots__ = ("_armed", "_poll", "_timer", "uv")
+    __slots__ = ("_armed", "_poll", "_report", "_timer", "uv")
 
     def __init__(self) -> None:
+        _check_descriptors()
         self.uv = pyuv.Loop()
-        self.uv.excepthook = _report
+        self.uv.excepthook = self._report = _Report()
         self._timer = pyuv.Timer(self.uv)
         self._armed: float | None = None
         self._poll: Any = None
@@ -109,10 +149,14 @@ class Loop:
         if deadline != self._armed:
             self._arm(deadline)
         self.uv.run(_RUN_ONCE)
+        if self._report.kept:
+            raise self._report.kept.popleft()
 
     def turn(self) -> None:
         """Run the libuv handles of other users (streams) that are due, without blocking."""
         self.uv.run(_RUN_NOWAIT)
+        if self._report.kept:
+            raise self._report.kept.popleft()
 
     def _arm(self, deadline: float | None) -> None:
         timer = self._timer
@@ -124,7 +168,7 @@ class Loop:
         # rounded up, the timer never fires early and at most one millisecond late.
         uv = self.uv
         uv.update_time()
-        ticks = max(-int(-deadline * 1000.0 // 1), 0) - uv.now()
+        ticks = -int(-min(deadline, time.monotonic() + _LONGEST) * 1000.0 // 1) - uv.now()
         # When the timer is already due, uv_run fires it before polling, and would then poll without a
         # limit; the repeat of one tick bounds that poll.
         timer.start(callable, max(ticks, 1) * _TICK + _TICK / 10, _TICK)

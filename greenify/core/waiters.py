@@ -47,14 +47,19 @@ class HubWaiter:
         if self.woken:
             return
         self.woken = True
+        if self._expired:
+            # It is on the ready queue already, or waits no more: there, a second entry could be taken for
+            # the answer of a raw greenlet that it has called since.
+            return
         hub = self.hub
         hub.ready.append(self.greenlet)
         if hub.sleeping:
             hub.interrupt()
 
     def due(self) -> None:
-        self._expired = True
-        self.hub.ready.append(self.greenlet)
+        if not self.woken:
+            self._expired = True
+            self.hub.ready.append(self.greenlet)
 
     def wait(self, deadline: float | None = None) -> bool:
         """Park until woken.
@@ -66,27 +71,33 @@ class HubWaiter:
             False if the deadline passed and nobody had woken us.
         """
         hub = self.hub
-        if deadline is None:
-            if getattr(self.greenlet, "hub", None) is hub:
+        self._expired = False
+        if self.woken:
+            return True
+        entry: Entry | None = None
+        if deadline is not None:
+            entry = hub.timers.add(deadline, self)
+        try:
+            if entry is None and getattr(self.greenlet, "hub", None) is hub:
                 while not self.woken:
                     if hub.switch():
                         hub.run_interrupts()
             else:
                 while not self.woken:
+                    if self._expired:
+                        return False
                     hub.park()
-            return True
-        if self.woken:
-            return True
-        entry: Entry = hub.timers.add(deadline, self)
-        try:
-            while not self.woken:
-                if self._expired:
-                    return False
-                hub.park()
-        finally:
-            if not self._expired:
-                hub.timers.cancel(entry)
+        except BaseException:
+            self._give_up(entry)
+            raise
+        if entry is not None:
+            hub.timers.cancel(entry)
         return True
+
+    def _give_up(self, entry: Entry | None) -> None:
+        if entry is not None and not self._expired:
+            self.hub.timers.cancel(entry)
+        self._expired = True
 
     @property
     def alive(self) -> bool:
