@@ -1,5 +1,96 @@
-"""greenify: blocking Python made cooperative."""
+"""greenify: blocking Python made cooperative.
+
+    import greenify
+    greenify.patch_all()
+
+in the first lines of a program, or ``python -m greenify script.py``, makes the standard library's blocking
+calls park the calling greenlet on a libuv loop, so that its threads run concurrently in one OS thread.
+
+Importing this package loads nothing else: each name below is looked up at its first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from greenify._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from greenify.errors import (
+        GreenifyError,
+        HubError,
+        LatePatchWarning,
+        PatchError,
+        PyuvMissingError,
+        RestoreError,
+        TaskExit,
+        UnknownPatchError,
+    )
+    from greenify.patches import (
+        ORDER,
+        Change,
+        changes,
+        is_patched,
+        original,
+        patch_all,
+        patched,
+        restore,
+    )
+
+__all__ = [
+    "ORDER",
+    "Change",
+    "GreenifyError",
+    "HubError",
+    "LatePatchWarning",
+    "PatchError",
+    "PyuvMissingError",
+    "RestoreError",
+    "TaskExit",
+    "UnknownPatchError",
+    "__version__",
+    "changes",
+    "is_patched",
+    "original",
+    "patch_all",
+    "patched",
+    "restore",
+]
+
+# The module of every name in __all__ that is not defined here.
+_HOMES = {
+    "greenify.errors": (
+        "GreenifyError",
+        "HubError",
+        "LatePatchWarning",
+        "PatchError",
+        "PyuvMissingError",
+        "RestoreError",
+        "TaskExit",
+        "UnknownPatchError",
+    ),
+    "greenify.patches": (
+        "Change",
+        "ORDER",
+        "changes",
+        "is_patched",
+        "original",
+        "patch_all",
+        "patched",
+        "restore",
+    ),
+}
+_home_of = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _home_of.get(name)
+    if home is None:
+        raise AttributeError(f"module 'greenify' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

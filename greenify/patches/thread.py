@@ -83,14 +83,14 @@ def finish(journal: Journal) -> None:
         else:
             stand_in = green.Lock.adopt(native) if thread is main else LockStandIn(native)
         stand_ins[id(native)] = stand_in
-        journal.replace(thread, attribute, stand_in)
-    journal.replace(module, "_active_limbo_lock", green.RLock.adopt(module._active_limbo_lock))
+        journal.convert(thread, attribute, stand_in)
+    journal.convert(module, "_active_limbo_lock", green.RLock.adopt(module._active_limbo_lock))
     if sys.version_info < (3, 13):
-        journal.replace(
+        journal.convert(
             module, "_shutdown_locks_lock", green.Lock.adopt(module._shutdown_locks_lock)
         )
         # What the interpreter waits for at its end.
-        journal.replace(
+        journal.convert(
             module,
             "_shutdown_locks",
             {stand_ins.get(id(lock), lock) for lock in module._shutdown_locks},

@@ -1,0 +1,157 @@
+"""Patching: what is replaced by what, as data, and the journal that applies it and takes it back.
+
+    greenify.patch_all()                          # everything, for the rest of the process
+    greenify.patch_all(only=["socket", "time"])
+    with greenify.patched():                      # for a while
+        ...
+
+`ORDER` names the patches.  Each is a file in this folder that holds ``PATCHES`` (see `record.Patch`) and may
+hold ``finish(journal)``; adding one takes that file and a word in `selection.ORDER`.
+
+Patching starts no loop, no thread and opens no descriptor.  Any thread may call any function here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from greenify.errors import LatePatchWarning
+from greenify.patches.journal import Journal
+from greenify.patches.late import follow, message
+from greenify.patches.record import Change, Patch
+from greenify.patches.selection import ORDER, check, choose
+
+__all__ = [
+    "ORDER",
+    "Change",
+    "Patch",
+    "changes",
+    "is_patched",
+    "original",
+    "patch_all",
+    "patched",
+    "planned",
+    "restore",
+]
+
+_journal = Journal()
+
+
+def patch_all(
+    *, only: Iterable[str] | str | None = None, skip: Iterable[str] | str | None = None
+) -> None:
+    """Make the standard library's blocking calls cooperative, in the whole process, until `restore`.
+
+    Best called in the first lines of a program.  References, locks, queues and thread-locals that exist
+    already are adapted; what cannot be is named in one `LatePatchWarning`.  Patches that are in force stay as
+    they are, so a second call adds those it names, or does nothing.
+
+    Args:
+        only: the names of the patches to apply (see `ORDER`), by default all: an iterable, or a string with
+            commas.
+        skip: names to leave out, in the same form.
+
+    Raises:
+        UnknownPatchError: a name is not in `ORDER`; the message lists them.
+        PatchError: a patch cannot be applied, or needs one that is left out.  Nothing has been patched.
+        LatePatchWarning: only where warnings are turned into errors.  Nothing has been patched.
+    """
+    _apply(choose(only, skip), stacklevel=3)
+
+
+def restore() -> None:
+    """Take back everything that `patch_all` and `patched` have replaced, rebound and converted.
+
+    What has been made cooperative meanwhile (a running thread, a lock made since) stays so and goes on
+    working.
+
+    Raises:
+        RestoreError: somebody else has replaced one of the same attributes since; the message names them, and
+            nothing has been restored.
+    """
+    _journal.undo()
+
+
+@contextmanager
+def patched(
+    *, only: Iterable[str] | str | None = None, skip: Iterable[str] | str | None = None
+) -> Iterator[None]:
+    """Patch for the length of a ``with`` block (or, as a decorator, of a call); see `patch_all`.
+
+    At the end the patches are taken back that were not in force at its beginning.
+    """
+    names = _apply(choose(only, skip), stacklevel=4)
+    try:
+        yield
+    finally:
+        _journal.undo(names)
+
+
+def is_patched(name: str) -> bool:
+    """Whether the patch `name` is in force.
+
+    Raises:
+        UnknownPatchError: `name` is not in `ORDER`.
+    """
+    check([name], "is_patched")
+    return name in _journal.names()
+
+
+def changes() -> tuple[Change, ...]:
+    """Everything that is changed now: by which patch, where, what was there and what is."""
+    return _journal.changes()
+
+
+def original(owner: ModuleType | type[Any] | str, name: str) -> Any:
+    """What was there before the patch, or what is there if it is not patched.
+
+    Args:
+        owner: a module, the name of a module, or a class.
+        name: the name of one of its attributes.
+
+    Raises:
+        AttributeError: there was no such attribute.
+        ImportError: there is no such module.
+    """
+    if isinstance(owner, str):
+        owner = import_module(owner)
+    return _journal.original(owner, name)
+
+
+def planned(
+    *, only: Iterable[str] | str | None = None, skip: Iterable[str] | str | None = None
+) -> tuple[Change, ...]:
+    """What `patch_all` with these arguments would replace, without doing it."""
+    return tuple(
+        change for name in choose(only, skip) for change in _journal.preview(name, *_load(name))
+    )
+
+
+def _load(name: str) -> tuple[tuple[Patch, ...], Callable[[Journal], object] | None]:
+    module = import_module(f"greenify.patches.{name}")
+    patches: tuple[Patch, ...] = module.PATCHES
+    return patches, getattr(module, "finish", None)
+
+
+def _apply(names: tuple[str, ...], stacklevel: int) -> tuple[str, ...]:
+    """Apply those patches that are not in force, and return their names."""
+    with _journal.lock:
+        present = _journal.names()
+        missing = tuple(name for name in names if name not in present)
+        if not missing:
+            return ()
+        # All twins before the first change: they keep the native functions as they find them.
+        loaded = [(name, *_load(name)) for name in missing]
+        with _journal.transaction():
+            start = len(_journal.changes())
+            for name, patches, finish in loaded:
+                _journal.apply(name, patches, finish)
+            lines = follow(_journal, _journal.changes()[start:], missing)
+            if lines:
+                warnings.warn(message(lines), LatePatchWarning, stacklevel=stacklevel)
+    return missing

@@ -1,0 +1,114 @@
+"""What a patch is: data that names real objects.
+
+A file `greenify/patches/<name>.py` holds ``PATCHES``, a tuple of `Patch`, and may define
+``finish(journal)`` for what plain attributes cannot express; that hook writes through the journal only
+(see `greenify.patches.journal.Journal`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType, ModuleType
+from typing import Any, Final, Literal
+
+__all__ = ["MISSING", "Change", "Patch", "label"]
+
+
+class _Missing:
+    """The type of `MISSING`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing()
+"""Stands for "there was no such attribute" in a `Change`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """Attributes of one module or class, and what they are replaced by.
+
+    Args:
+        target: the module or class object itself, never its name.  A class is changed in place, so its
+            instances, its subclasses and every reference to it see the change.
+        replace: attribute name -> new object.  Each name has to exist on `target`; what depends on the
+            Python version or the platform is decided where the mapping is built.
+        add: attributes that `target` does not have yet.
+
+    Raises:
+        TypeError: `target` is neither a module nor a class, or a name is in both mappings.
+    """
+
+    target: ModuleType | type[Any]
+    replace: Mapping[str, object] = field(default_factory=dict)
+    add: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.target, ModuleType | type):
+            raise TypeError(
+                f"the target of a Patch is a module or class object, not {self.target!r}"
+            )
+        both = self.replace.keys() & self.add.keys()
+        if both:
+            raise TypeError(f"{label(self.target)}: in both replace and add: {sorted(both)}")
+        object.__setattr__(self, "replace", MappingProxyType(dict(self.replace)))
+        object.__setattr__(self, "add", MappingProxyType(dict(self.add)))
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """One change that is in force now.
+
+    Attributes:
+        patch: the name of the patch that made it, as in ``only`` and ``skip``.
+        kind: "replaced" for what a patch names; "rebound" for another reference to an object that was
+            replaced; "converted" for a reference to an existing native lock, queue or thread-local.
+        owner: the object that holds the reference: a module, a class, an instance, a container.
+        name: the attribute's name, or the key or index in a container.
+        before: what was there (`MISSING` if the owner itself had nothing, as for an inherited method).
+        after: what greenify has put there.
+    """
+
+    patch: str
+    kind: Literal["replaced", "rebound", "converted"]
+    owner: object
+    name: object
+    before: object
+    after: object
+
+    @property
+    def where(self) -> str:
+        """The place in words: ``time.sleep``, ``socket.socket.recv``."""
+        if isinstance(self.owner, ModuleType | type) and isinstance(self.name, str):
+            return f"{label(self.owner)}.{self.name}"
+        if isinstance(self.name, str) and not isinstance(self.owner, dict):
+            return f"{label(self.owner)}.{self.name}"
+        return f"{label(self.owner)}[{self.name!r}]"
+
+    def __str__(self) -> str:
+        return f"{self.where} -> {label(self.after)}"
+
+
+def label(thing: object) -> str:
+    """A short name for any object, for messages and tables: never its contents, which may be large."""
+    if isinstance(thing, staticmethod | classmethod):
+        thing = thing.__func__
+    if isinstance(thing, ModuleType):
+        return thing.__name__
+    if isinstance(thing, property) and thing.fget is not None:
+        thing = thing.fget
+    name = getattr(thing, "__qualname__", None)
+    if isinstance(name, str):
+        module = getattr(thing, "__module__", None)
+        if module is None:
+            owner = getattr(thing, "__self__", None)
+            module = owner.__name__ if isinstance(owner, ModuleType) else None
+        return name if module in (None, "builtins") else f"{module}.{name}"
+    if thing is None or isinstance(thing, bool | int | float | str):
+        return repr(thing)
+    kind = type(thing)
+    return f"<{kind.__module__}.{kind.__qualname__} at {id(thing):#x}>"

@@ -1,0 +1,332 @@
+"""Find every reference to some objects, through the garbage collector, and tell how to rewrite each.
+
+`gc.get_referrers` sees all containers of the process at once: module globals, class and instance
+attributes, function defaults, closures, dicts, lists.  What it cannot see (the C stack, structures of C
+extensions) shows as a difference to the object's reference count.  An object that is immutable but holds
+the one we look for (a tuple, a bound method of a lock, a staticmethod) is *derived*: it is rebuilt, and
+the references to it are rewritten in turn.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator, Mapping
+from inspect import CO_OPTIMIZED
+from operator import is_
+from types import FrameType, FunctionType, ModuleType
+from typing import Any
+
+from greenify.patches.holders import CONTAINERS, frame_name, is_derivable, rebuilt, scan
+from greenify.patches.places import Element, Place
+
+__all__ = ["EXEMPT", "Node", "Search", "is_exempt"]
+
+EXEMPT: dict[str, str] = {
+    "greenify": "calls the native functions on purpose",
+    "gevent": "keeps the originals for a patch of its own",
+    "eventlet": "keeps the originals for a patch of its own",
+    "debugpy": "a debugger's own threads have to run while the program stands still",
+    "pydevd": "see debugpy",
+    "_pydevd_bundle": "see debugpy",
+    "_pydev_bundle": "see debugpy",
+}
+"""Packages whose references stay as they are, and why."""
+
+# More objects than the interpreter itself freezes when it starts: the program has called gc.freeze().
+_FROZEN = 2000
+
+
+def is_exempt(module: object) -> bool:
+    """Whether what belongs to the module of this name is left alone (see `EXEMPT`)."""
+    return isinstance(module, str) and module.partition(".")[0] in EXEMPT
+
+
+# How far up the owners of a container are looked for: a closure's cell, its tuple, the function.
+_DEPTH = 3
+
+
+def _is_left_alone(contents: dict[str, Any]) -> bool:
+    """Whether these are the globals of a module in `EXEMPT`, or of a C module of the standard library.
+
+    The latter are where the originals live.
+    """
+    name = contents.get("__name__")
+    if not isinstance(name, str) or "__spec__" not in contents:
+        return False
+    if is_exempt(name):
+        return True
+    if name.partition(".")[0] not in sys.stdlib_module_names:
+        return False
+    file = contents.get("__file__")
+    origin = getattr(contents["__spec__"], "origin", None)
+    return origin == "built-in" or (isinstance(file, str) and file.endswith(".so"))
+
+
+class Node:
+    """An object that is to be replaced, and the references to it.
+
+    Attributes:
+        target: the object.
+        places: where references to it can be rewritten.
+        stuck: where there are references that cannot be, in words.
+        exempt: whether a package that is left alone has a reference to it.
+        hidden: how many references to it were not found anywhere.
+        derived: the objects that have to be rebuilt with it.
+        parts: if it is derived itself: the nodes of which it is built.
+    """
+
+    __slots__ = ("derived", "exempt", "found", "hidden", "parts", "places", "stuck", "target")
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+        self.places: list[Place] = []
+        self.stuck: list[str] = []
+        self.exempt = False
+        self.found = 0
+        self.hidden = 0
+        self.derived: list[Node] = []
+        self.parts: list[Node] = []
+
+    def tree(self) -> Iterator[Node]:
+        """This node and everything that is derived from it."""
+        yield self
+        for node in self.derived:
+            yield from node.tree()
+
+    def renewed(self, new: dict[int, Any]) -> Any:
+        """What replaces the target; `new` maps ids of targets to that, and learns of this one."""
+        if id(self.target) not in new:
+            new[id(self.target)] = rebuilt(self.target, lambda part: new.get(id(part), part))
+        return new[id(self.target)]
+
+
+class Search:
+    """One look at the whole process.  No other code may run between it and the use of its results.
+
+    Args:
+        targets: functions and classes to look for.
+        known: how many references to each of them (by its id) the caller knows of, and does not want to see.
+        kinds: types, all instances of which (not of subclasses) are to be looked for as well.
+
+    Attributes:
+        nodes: what was found about each of `targets`, by its id.
+        counted: the same of the instances, with every single reference accounted for (`Node.hidden`).
+    """
+
+    def __init__(
+        self, targets: list[Any], known: Mapping[int, int], kinds: frozenset[type]
+    ) -> None:
+        self.nodes = {id(target): Node(target) for target in targets}
+        self.counted: dict[int, Node] = {}
+        self._modules: dict[int, ModuleType] = {}
+        self._exempt: set[int] = set()  # the dicts of modules that are left alone
+        self._owners: dict[int, list[Any]] = {}
+        # Our own containers: known to hold the targets, and not to be found.
+        self._own: list[list[Any]] = []
+        self._ignored = {id(targets), id(kinds), id(self._own)}
+        self._index_modules()
+        thawed = gc.get_freeze_count() > _FROZEN
+        if thawed:
+            gc.unfreeze()
+        try:
+            self._search(known, kinds)
+        finally:
+            if thawed:
+                gc.freeze()
+            # What is left of this search must not be found by the next.
+            self._owners.clear()
+            for container in self._own:
+                container.clear()
+            self._own.clear()
+
+    def forget(self) -> None:
+        """Drop the results, which refer to each other in cycles."""
+        for node in (*self.nodes.values(), *self.counted.values()):
+            for part in node.tree():
+                part.parts.clear()
+        self.nodes.clear()
+        self.counted.clear()
+
+    def _index_modules(self) -> None:
+        for name, module in list(sys.modules.items()):
+            if isinstance(module, ModuleType):
+                contents = vars(module)
+                self._modules[id(contents)] = module
+                if is_exempt(name) or _is_left_alone(contents):
+                    self._exempt.add(id(contents))
+
+    def _search(self, known: Mapping[int, int], kinds: frozenset[type]) -> None:
+        """Three looks: who holds the targets; who holds what is derived from them; and whose those are."""
+        everything = gc.get_objects()
+        found = self._hold([thing for thing in everything if type(thing) in kinds])
+        del everything
+        self.counted = {id(target): Node(target) for target in found}
+        wanted: dict[int, Node] = {**self._not_in_modules(known), **self.counted}
+        probe = Node(object())
+        wanted[id(probe.target)] = probe
+        targets = self._hold([node.target for node in wanted.values()])
+        holders = self._referrers(targets)
+        unsure = self._hold([holder for holder in holders if self._is_unsure(holder)])
+        derived = {id(holder): Node(holder) for holder in unsure if is_derivable(holder)}
+        self._find_owners(unsure)
+        if derived:
+            again = [o for node in derived.values() for o in self._owners_of(node.target)]
+            wanted |= derived
+            holders = self._hold([*{id(holder): holder for holder in holders + again}.values()])
+            self._own.append(again)
+        # Each holder once: looking at an instance may give it a dict of its own, which would be another.
+        for holder in holders:
+            self._enter(holder, wanted, derived)
+        del holder
+        self._enter_frames(wanted)
+        self._count([*self.counted.values(), *derived.values()], probe)
+
+    def _not_in_modules(self, known: Mapping[int, int]) -> dict[int, Node]:
+        """Find what modules hold of the targets, and return the nodes of those that others hold, too.
+
+        Most are in modules only, and the garbage collector needs not be asked for those.
+        """
+        nodes = self.nodes
+        ids = set(nodes)
+        for contents in [vars(module) for module in self._modules.values()]:
+            if not ids.isdisjoint(map(id, contents.values())):
+                self._enter(contents, nodes, {})
+        # `targets` of the caller, the node, the argument of getrefcount.
+        probe = Node(object())
+        base = 1 + sys.getrefcount(probe.target)
+        return {
+            number: node
+            for number, node in nodes.items()
+            if sys.getrefcount(node.target) - node.found - known.get(number, 0) != base
+        }
+
+    def _hold(self, container: list[Any]) -> list[Any]:
+        self._own.append(container)
+        return container
+
+    def _referrers(self, things: list[Any]) -> list[Any]:
+        found = gc.get_referrers(*things) if things else []
+        own = self._ignored.union(map(id, self._own))
+        return self._hold(
+            [
+                holder
+                for holder in found
+                if id(holder) not in own
+                and not isinstance(holder, FrameType | Node)
+                # The arguments of that very call.
+                and not (type(holder) is tuple and _same(holder, things))
+            ]
+        )
+
+    def _is_unsure(self, holder: Any) -> bool:
+        if isinstance(holder, dict):
+            return id(holder) not in self._modules
+        return isinstance(holder, CONTAINERS) or is_derivable(holder)
+
+    def _find_owners(self, things: list[Any]) -> None:
+        """Look up what refers to `things`, and to their owners if those do not say whose they are either."""
+        for _ in range(_DEPTH):
+            missing = self._hold([thing for thing in things if id(thing) not in self._owners])
+            if not missing:
+                return
+            for thing in missing:
+                self._owners[id(thing)] = self._hold([])
+            things = []
+            for owner in self._referrers(missing):
+                for held in gc.get_referents(owner):
+                    owners = self._owners.get(id(held))
+                    if owners is not None:
+                        owners.append(owner)
+                if self._is_unsure(owner):
+                    things.append(owner)
+            self._own.append(things)
+
+    def _owners_of(self, thing: Any) -> list[Any]:
+        return self._owners.get(id(thing), [])
+
+    def _enter(self, holder: Any, wanted: dict[int, Node], derived: dict[int, Node]) -> None:
+        """Write down what `holder` holds of `wanted`."""
+        exempt = self._is_exempt(holder)
+        owners = self._owners_of(holder)
+        module = self._modules.get(id(holder))
+        if module is not None:
+            owners = [module]
+        rebuild = derived.get(id(holder))
+        if rebuild is not None:
+            for held in gc.get_referents(holder):
+                node = wanted.get(id(held))
+                if node is not None:
+                    node.found += 1
+                    if node not in rebuild.parts:
+                        rebuild.parts.append(node)
+                        node.derived.append(rebuild)
+            return
+        for number, where in scan(holder, wanted, owners):
+            node = wanted[number]
+            node.found += 1
+            if exempt:
+                node.exempt = True
+            elif isinstance(where, str):
+                node.stuck.append(where)
+            elif where is not None:
+                node.places.append(where)
+                if isinstance(where, Element):
+                    node.found += 1  # its own
+
+    def _is_exempt(self, holder: Any, depth: int = _DEPTH) -> bool:
+        if id(holder) in self._modules:
+            return id(holder) in self._exempt
+        if isinstance(holder, dict) and (
+            is_exempt(holder.get("__module__"))  # a class's
+            or _is_left_alone(holder)  # C modules may keep a copy of their dict
+        ):
+            return True
+        if isinstance(holder, FunctionType):
+            # functools.wraps overwrites __module__
+            return is_exempt(holder.__globals__.get("__name__"))
+        if isinstance(holder, type):
+            return is_exempt(holder.__module__)
+        if self._is_unsure(holder):
+            return depth > 0 and any(
+                self._is_exempt(owner, depth - 1) for owner in self._owners_of(holder)
+            )
+        return is_exempt(type(holder).__module__)
+
+    def _enter_frames(self, wanted: dict[int, Node]) -> None:
+        """Look at the variables of running functions: the garbage collector does not."""
+        stack = list(sys._current_frames().values())
+        while stack:
+            frame = stack.pop()
+            if frame.f_back is not None:
+                stack.append(frame.f_back)
+            # A module's variables are its globals.
+            if frame.f_code.co_flags & CO_OPTIMIZED and not is_exempt(
+                frame.f_globals.get("__name__")
+            ):
+                for variable, value in frame.f_locals.items():
+                    node = wanted.get(id(value))
+                    if node is not None:
+                        node.found += 1
+                        node.stuck.append(f"the variable {variable!r} of {frame_name(frame)}")
+        # One of them is our own: a cycle.
+        del frame
+
+    def _count(self, nodes: list[Node], probe: Node) -> None:
+        """Compare what has been found with the reference counts."""
+        base = self._excess(probe)
+        for node in nodes:
+            node.hidden = self._excess(node) - base
+
+    def _excess(self, node: Node) -> int:
+        own = sum(sum(map(is_, container, _forever(node.target))) for container in self._own)
+        return sys.getrefcount(node.target) - own - node.found
+
+
+def _same(one: tuple[Any, ...], other: list[Any]) -> bool:
+    return len(one) == len(other) and all(map(is_, one, other))
+
+
+def _forever(thing: Any) -> Iterator[Any]:
+    while True:
+        yield thing

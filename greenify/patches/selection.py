@@ -1,0 +1,95 @@
+"""Which patches there are, and which of them ``only`` and ``skip`` choose."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from greenify.errors import PatchError, UnknownPatchError
+
+__all__ = ["ALIASES", "NEEDS", "ORDER", "check", "choose"]
+
+ORDER: tuple[str, ...] = (
+    "time",
+    "thread",
+    "queue",
+    "select",
+    "selectors",
+    "os",
+    "signal",
+    "subprocess",
+    "socket",
+    "ssl",
+    "asyncio",
+)
+"""The names of the patches, in the order in which they are applied; each is a file in this folder."""
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "queue": (),
+    "subprocess": ("os", "select", "selectors", "thread"),
+    "ssl": ("socket",),
+}
+"""What a patch cannot do without: its cooperative methods call what those patches make cooperative."""
+
+ALIASES: dict[str, str] = {
+    "_thread": "thread",
+    "threading": "thread",
+    "dns": "socket",
+    "epoll": "select",
+    "popen": "subprocess",
+}
+"""Names that one may try, for the message."""
+
+
+def choose(
+    only: Iterable[str] | str | None = None, skip: Iterable[str] | str | None = None
+) -> tuple[str, ...]:
+    """The names of the chosen patches, in `ORDER`.
+
+    Args:
+        only: the names of the patches to apply, by default all.  A string is a list of names with commas.
+        skip: names to leave out.
+
+    Raises:
+        UnknownPatchError: a name is not in `ORDER`.
+        PatchError: a chosen patch needs another one that is left out.
+    """
+    chosen = set(ORDER if only is None else check(only, "only"))
+    left_out = set(() if skip is None else check(skip, "skip"))
+    chosen -= left_out
+    for name in ORDER:
+        if name in chosen:
+            missing = [need for need in NEEDS.get(name, ()) if need not in chosen]
+            if missing:
+                raise PatchError(_lacks(name, missing, left_out))
+    return tuple(name for name in ORDER if name in chosen)
+
+
+def check(names: Iterable[str] | str, option: str) -> tuple[str, ...]:
+    """`names` as a tuple, each of them known; see `select`."""
+    if isinstance(names, str):
+        names = [name.strip() for name in names.split(",") if name.strip()]
+    names = tuple(names)
+    unknown = [name for name in names if name not in ORDER]
+    if unknown:
+        raise UnknownPatchError(
+            f"{option}: {', '.join(f'there is no patch {n!r}{_hint(n)}' for n in unknown)}; "
+            f"the patches are {', '.join(ORDER)}"
+        )
+    return names
+
+
+def _hint(name: object) -> str:
+    if not isinstance(name, str):
+        return ""
+    close = ALIASES.get(name.lower()) or next(
+        iter(difflib.get_close_matches(name.lower(), ORDER, 1)), None
+    )
+    return f" (did you mean {close!r}?)" if close else ""
+
+
+def _lacks(name: str, missing: list[str], left_out: set[str]) -> str:
+    names = " and ".join(map(repr, missing))
+    if left_out.intersection(missing):
+        return f"the patch {name!r} needs {names}: do not skip that, or skip {name!r} as well"
+    return f"the patch {name!r} needs {names}: name that in only as well"
