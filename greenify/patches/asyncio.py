@@ -33,7 +33,9 @@ _FUNCTIONS = (
 
 def _patch_events(journal: Journal, events: ModuleType) -> None:
     replace: dict[str, Any] = {
-        name: getattr(events, f"_py_{name}") for name in _FUNCTIONS if hasattr(events, f"_py_{name}")
+        name: getattr(events, f"_py_{name}")
+        for name in _FUNCTIONS
+        if hasattr(events, f"_py_{name}")
     }
     policy: Any = events.BaseDefaultEventLoopPolicy
     plain = policy.get_event_loop
