@@ -34,8 +34,11 @@ _native: Any = select
 _native_poll: Any = select.poll
 _monotonic = time.monotonic
 
-# What the kernel answers when it has no room for one more queue, registration or level of nested queues.
-REFUSALS = frozenset({errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
+# What the kernel answers when it has no room for one more queue, registration or level of nested queues, or
+# (EINVAL) when a single file is registered under hundreds of numbers.
+REFUSALS = frozenset(
+    {errno.EINVAL, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
+)
 
 # How many events are taken by one system call.
 _BATCH = 512
@@ -151,11 +154,9 @@ class Interests:
                     modify(fd, mask)
                     armed[fd] = mask
                     continue
-                except FileNotFoundError:
+                except OSError:
+                    # Closed, or another file by now.
                     self.doubtful.add(fd)
-                except OSError as exc:
-                    if exc.errno != errno.EBADF:
-                        raise
                 del armed[fd]
             complete &= self._register(fd, mask)
         return complete

@@ -21,7 +21,7 @@ from greenify.core.hub import current_hub, is_main_thread
 from greenify.green.interests import until
 from greenify.green.kernel_queues import number_of
 
-__all__ = ["error", "poll", "select"]
+__all__ = ["Poll", "error", "poll", "select"]
 
 if hasattr(_module, "epoll"):
     from greenify.green.kernel_queues import epoll as epoll
@@ -136,25 +136,29 @@ def _select(_: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None, /) 
 
 # The native function is no descriptor, and classes say `_select = select.select` in their bodies.  A bound
 # method is not bound again.
+_select.__name__ = _select.__qualname__ = "select"
 select: Any = MethodType(_select, _module)
 
 
-class poll:
-    """The cooperative twin of the objects that `select.poll()` returns."""
+class Poll:
+    """The cooperative twin of the objects that `select.poll()` returns; like those, not made by its class."""
 
     __slots__ = ("_masks", "_native", "_waiting")
 
-    def __init__(self) -> None:
-        self._native = native_poll()
-        self._masks: dict[int, int] = {}
-        self._waiting = False
+    _native: Any
+    _masks: dict[int, int]
+    _waiting: bool
+
+    def __new__(cls) -> Poll:
+        raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
 
     @classmethod
-    def adopt(cls, native: Any, masks: dict[int, int]) -> poll:
+    def adopt(cls, native: Any, masks: Mapping[int, int]) -> Poll:
         """A twin around a native poll object in which `masks` (events by descriptor) are registered."""
-        self = cls()
+        self = object.__new__(cls)
         self._native = native
         self._masks = {fd: mask | _UNASKED for fd, mask in masks.items()}
+        self._waiting = False
         return self
 
     def register(
@@ -224,3 +228,12 @@ class poll:
             return until(look, masks, deadline)
         finally:
             self._waiting = False
+
+
+def _poll(_: Any, /) -> Poll:
+    """A new poll object: descriptors, the events of each, and a method that waits for them."""
+    return Poll.adopt(native_poll(), {})
+
+
+_poll.__name__ = _poll.__qualname__ = "poll"
+poll: Any = MethodType(_poll, _module)

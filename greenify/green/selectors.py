@@ -48,13 +48,13 @@ def _adopting(owner: type, native: type, adopt: Callable[[Any], Any]) -> None:
     ADOPTING[owner] = select
 
 
-def _adopt_poll(selector: Any) -> green.poll:
+def _adopt_poll(selector: Any) -> green.Poll:
     masks = {
         fd: (key.events & EVENT_READ and selector._EVENT_READ)
         | (key.events & EVENT_WRITE and selector._EVENT_WRITE)
         for fd, key in selector._fd_to_key.items()
     }
-    return green.poll.adopt(selector._selector, masks)
+    return green.Poll.adopt(selector._selector, masks)
 
 
 class SelectSelector(_module.SelectSelector):
