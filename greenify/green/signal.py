@@ -236,3 +236,17 @@ def _blocked(numbers: frozenset[int]) -> Iterator[None]:
     finally:
         if added:
             _signal.pthread_sigmask(_signal.SIG_UNBLOCK, added)
+
+
+for _function in (
+    getsignal,
+    pause,
+    pthread_kill,
+    set_wakeup_fd,
+    signal,
+    sigtimedwait,
+    sigwait,
+    sigwaitinfo,
+):
+    # The module has no __all__: pydoc shows what says that it belongs there.
+    _function.__module__ = _signal.__name__
