@@ -9,6 +9,7 @@ import pytest
 from tests.clients.server import serving
 from tests.support import EXAMPLES, run_python
 
+RESOLVERS = 16  # native threads that look up host names
 SCRIPT = EXAMPLES / "concurrent_requests.py"
 
 
@@ -16,9 +17,6 @@ SCRIPT = EXAMPLES / "concurrent_requests.py"
 def test_own_server(green: bool) -> None:
     done = run_python(SCRIPT, greenify=green, check=True)
     assert "200 x status 200" in done.stdout
-    threads = re.search(r"(\d+) OS threads", done.stdout)
-    assert threads is not None
-    assert int(threads[1]) == 1 if green else int(threads[1]) > 200
     assert done.stderr == ""
 
 
@@ -29,6 +27,9 @@ def test_other_server(green: bool) -> None:
         done = run_python(SCRIPT, url, "--requests", 100, greenify=green, check=True)
     assert "100 x status 200" in done.stdout
     assert server.seen.peak == 100
+    threads = re.search(r"(\d+) OS threads", done.stdout)
+    assert threads is not None
+    assert int(threads[1]) <= 1 + RESOLVERS if green else int(threads[1]) > 100
 
 
 def test_failures_are_counted(green: bool) -> None:
