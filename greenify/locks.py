@@ -13,46 +13,73 @@ from __future__ import annotations
 
 import _thread
 import time
-from collections import deque
+from collections.abc import Callable
 from typing import Any
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from greenify import core
 from greenify.core import Waiter
 from greenify.identity import current_thread_greenlet, get_ident
 
-__all__ = ["Lock", "RLock"]
+__all__ = ["Lock", "RLock", "deadline_after"]
 
 _monotonic = time.monotonic
-_guard = _thread.allocate_lock()
+_native_lock = _thread.allocate_lock
 _LONGEST = _thread.TIMEOUT_MAX
+
+
+def deadline_from(blocking: Any, timeout: Any) -> float | None:
+    """Check the arguments of ``acquire`` as the native locks do; the deadline that follows from them."""
+    if timeout.__class__ is int or timeout.__class__ is float:
+        if timeout == -1 and (blocking is False or blocking is True):
+            return None
+        if 0 <= timeout <= _LONGEST and blocking is True:
+            return float(_monotonic() + timeout)
+    # A native lock says what is wrong, in its own words.
+    _native_lock().acquire(blocking, timeout)
+    return None if not blocking or timeout == -1 else _monotonic() + float(timeout)
+
+
+def deadline_after(timeout: float | None) -> float | None:
+    """The deadline that is `timeout` seconds from now, None for none.
+
+    Raises:
+        OverflowError: it is above `threading.TIMEOUT_MAX`.
+        ValueError: it is not a number.
+    """
+    if timeout is None:
+        return None
+    if not timeout <= _LONGEST:
+        _native_lock().acquire(True, timeout)
+    return _monotonic() + timeout
 
 
 class _Turn:
     """One waiter's place in the queue of a lock."""
 
-    __slots__ = ("granted", "starved", "waiter")
+    __slots__ = ("_open", "starved", "waiter")
 
     def __init__(self, waiter: Waiter, starved: bool) -> None:
         self.waiter = waiter
         self.starved = starved
-        self.granted = False
+        self._open = [None]
 
+    def close(self) -> bool:
+        """Decide how the wait ends; True for the first call only.
 
-def deadline_from(blocking: bool, timeout: float) -> float | None:
-    """Check the arguments of ``acquire`` as the native locks do; the deadline that follows from them."""
-    if not blocking:
-        if timeout != -1:
-            raise ValueError("can't specify a timeout for a non-blocking call")
-        return None
-    if timeout == -1:
-        return None
-    if timeout < 0:
-        raise ValueError("timeout value must be a non-negative number")
-    if timeout > _LONGEST:
-        raise OverflowError("timeout value is too large")
-    return _monotonic() + timeout
+        A waker that hands the lock over and a waiter that gives up may run at once on two OS threads.
+        """
+        try:
+            self._open.pop()
+        except IndexError:
+            return False
+        return True
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` has been called."""
+        return not self._open
 
 
 class _Token:
@@ -62,47 +89,51 @@ class _Token:
 
     def __init__(self) -> None:
         self._box: list[None] = [None]
-        self._take = self._box.pop
-        self._turns: deque[_Turn] | None = None
+        self._take: Callable[[], None] = self._box.pop
+        # A list, which is a tenth of an empty deque, and whose methods are as atomic.
+        self._turns: list[_Turn] = []
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(f"cannot pickle '{type(self).__module__}.{type(self).__qualname__}' object")
+
+    def _acquire_until(self, blocking: bool, timeout: float) -> bool:
+        deadline = deadline_from(blocking, timeout)
+        try:
+            self._take()
+            return True
+        except IndexError:
+            if not blocking or timeout == 0:
+                return False
+            return self._wait_for_token(deadline)
 
     def _wait_for_token(self, deadline: float | None) -> bool:
         turns = self._turns
-        if turns is None:
-            with _guard:
-                turns = self._turns
-                if turns is None:
-                    turns = self._turns = deque()
         starved = False
         while True:
             turn = _Turn(core.new_waiter(), starved)
             if starved:
-                turns.appendleft(turn)
+                turns.insert(0, turn)
             else:
                 turns.append(turn)
-            # A release that came before we queued saw nobody to wake: look once more.
             try:
+                # A release that came before we queued saw nobody to wake: look once more.
                 self._take()
             except IndexError:
                 pass
             else:
-                self._leave(turn)
+                if not self._leave(turn):
+                    self._put_back()
                 return True
             try:
                 woken = turn.waiter.wait(deadline)
             except BaseException:
-                if not self._leave(turn) and turn.granted:
+                if not self._leave(turn):
                     self._put_back()
                 raise
-            if turn.granted:
-                return True
             if not woken:
-                if self._leave(turn):
-                    return False
-                # Woken at the very moment of giving up.
-                if turn.granted:
-                    return True
-                self._wake()
-                return False
+                return not self._leave(turn)
+            if turn.closed:
+                return True
             try:
                 self._take()
                 return True
@@ -110,14 +141,17 @@ class _Token:
                 starved = True
 
     def _leave(self, turn: _Turn) -> bool:
-        """Take `turn` out of the queue; False if it has been woken, which is then passed on."""
-        assert self._turns is not None
+        """Give `turn` up; False if the lock has been handed over to it."""
         try:
             self._turns.remove(turn)
         except ValueError:
-            if not turn.granted and self._box:
+            if not turn.close():
+                return False
+            # A waker has it in hand, or has woken it for nothing: the next one has to be woken instead.
+            if self._box:
                 self._wake()
-            return False
+        else:
+            turn.close()
         return True
 
     def _put_back(self) -> None:
@@ -129,21 +163,26 @@ class _Token:
         turns = self._turns
         while turns:
             try:
-                turn = turns.popleft()
+                turn = turns.pop(0)
             except IndexError:
                 return
-            if not turn.waiter.alive:
+            if not turn.waiter.alive or turn.closed:
                 continue
-            if turn.starved:
-                try:
-                    self._take()
-                except IndexError:
-                    # A newcomer was faster again; its release looks here again.
-                    turns.appendleft(turn)
-                    return
-                turn.granted = True
-            turn.waiter.wake()
-            return
+            if not turn.starved:
+                turn.waiter.wake()
+                return
+            try:
+                self._take()
+            except IndexError:
+                # A newcomer was faster again: its release looks here again, unless that is past already.
+                turns.insert(0, turn)
+                if self._box:
+                    continue
+                return
+            if turn.close():
+                turn.waiter.wake()
+                return
+            self._box.append(None)
 
 
 class Lock(_Token):
@@ -171,21 +210,13 @@ class Lock(_Token):
             ValueError: a time-out for a call that does not block, or a negative one.
             OverflowError: a time-out above `threading.TIMEOUT_MAX`.
         """
-        if timeout != -1:
+        if blocking is not True or timeout != -1:
             return self._acquire_until(blocking, timeout)
         try:
             self._take()
             return True
         except IndexError:
-            return self._wait_for_token(None) if blocking else False
-
-    def _acquire_until(self, blocking: bool, timeout: float) -> bool:
-        deadline = deadline_from(blocking, timeout)
-        try:
-            self._take()
-            return True
-        except IndexError:
-            return self._wait_for_token(deadline)
+            return self._wait_for_token(None)
 
     __enter__ = acquire
 
@@ -216,7 +247,7 @@ class Lock(_Token):
 
     def _at_fork_reinit(self) -> None:
         self._box[:] = [None]
-        self._turns = None
+        self._turns.clear()
 
     @classmethod
     def adopt(cls, native: Any) -> Lock:
@@ -237,10 +268,20 @@ class RLock(_Token):
 
     __slots__ = ("_count", "_owner")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._owner: greenlet | None = None
+    _owner: greenlet | None
+    _count: int
+
+    # The native one takes any arguments, and works in a subclass that does not call __init__.
+    def __new__(cls, *args: Any, **kwargs: Any) -> RLock:
+        self: RLock = object.__new__(cls)
+        self._box = [None]
+        self._take = self._box.pop
+        self._turns = []
+        self._owner = None
         self._count = 0
+        return self
+
+    __init__ = object.__init__
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock, or take it once more if this thread owns it.  See `Lock.acquire`."""
@@ -251,16 +292,17 @@ class RLock(_Token):
             except AttributeError:
                 me = current_thread_greenlet()
             if self._owner is not me:
-                deadline = None if timeout == -1 else deadline_from(blocking, timeout)
-                try:
-                    self._take()
-                except IndexError:
-                    if not blocking or not self._wait_for_token(deadline):
-                        return False
+                if blocking is True and timeout == -1:
+                    try:
+                        self._take()
+                    except IndexError:
+                        self._wait_for_token(None)
+                elif not self._acquire_until(blocking, timeout):
+                    return False
                 self._owner = me
                 self._count = 1
                 return True
-        if timeout != -1:
+        if blocking is not True or timeout != -1:
             deadline_from(blocking, timeout)
         self._count += 1
         return True
@@ -304,15 +346,32 @@ class RLock(_Token):
         return state
 
     def _acquire_restore(self, state: tuple[int, greenlet | None]) -> None:
-        try:
-            self._take()
-        except IndexError:
-            self._wait_for_token(None)
+        # As the native one, this cannot be interrupted: a Condition's caller holds the lock again whatever
+        # ends its wait.
+        pending: BaseException | None = None
+        while True:
+            try:
+                self._take()
+                break
+            except IndexError:
+                pass
+            try:
+                self._wait_for_token(None)
+                break
+            except GreenletExit:
+                raise  # the greenlet is being collected: nobody will ever run it again
+            except BaseException as exc:
+                pending = pending or exc
         self._count, self._owner = state
+        if pending is not None:
+            try:
+                raise pending
+            finally:
+                pending = None  # its traceback holds this frame
 
     def _at_fork_reinit(self) -> None:
         self._box[:] = [None]
-        self._turns = None
+        self._turns.clear()
         self._owner = None
         self._count = 0
 
@@ -322,7 +381,7 @@ class RLock(_Token):
 
         The owner can only be known if it is the calling thread; a lock that another one holds stays held.
         """
-        lock = cls()
+        lock: RLock = cls()
         if native._is_owned():
             state = native._release_save()
             native._acquire_restore(state)

@@ -1,0 +1,192 @@
+"""Locks and queues while another OS thread comes in between any two of their instructions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from greenify import event, locks, queue
+from tests.model.interleave import at_every_step
+
+
+class Waiter:
+    """Stands for a thread that waits: whether anybody has woken it."""
+
+    alive = True
+
+    def __init__(self) -> None:
+        self.woken = False
+
+    def wake(self) -> None:
+        self.woken = True
+
+
+def held_lock(*starved: bool) -> tuple[Any, list[Any]]:
+    lock = locks.Lock()
+    lock.acquire()
+    turns: list[Any] = [locks._Turn(Waiter(), each) for each in starved]  # type: ignore[arg-type]
+    lock._turns.extend(turns)
+    return lock, turns
+
+
+class TestRelease:
+    def test_newcomer_takes_and_releases(self) -> None:
+        for starved in (True, False):
+            for run in at_every_step(locks):
+                lock, (turn,) = held_lock(starved)
+                run(lock.release, lambda lock=lock: lock.acquire(False) and lock.release())
+                assert turn.waiter.woken
+                assert turn.closed is lock.locked() is starved
+
+    def test_newcomer_takes_now_and_releases_later(self) -> None:
+        for starved in (True, False):
+            for run in at_every_step(locks, 2):
+                lock, (turn,) = held_lock(starved)
+                taken: list[bool] = []
+
+                def take(lock: Any = lock, taken: list[bool] = taken) -> None:
+                    taken.append(lock.acquire(False))
+
+                def release(lock: Any = lock, taken: list[bool] = taken) -> None:
+                    if taken == [True]:
+                        taken.append(False)
+                        lock.release()
+
+                run(lock.release, take, release)
+                release()
+                assert turn.waiter.woken
+                assert turn.closed is lock.locked() is starved
+
+    def test_waiter_gives_up(self) -> None:
+        for starved in (True, False):
+            for run in at_every_step(locks):
+                lock, (turn,) = held_lock(starved)
+                left: list[bool] = []
+                run(
+                    lock.release,
+                    lambda lock=lock, turn=turn, left=left: left.append(lock._leave(turn)),
+                )
+                if not left:
+                    continue  # the operation ended before this step
+                assert lock.locked() is not left[0]
+                assert not lock._turns
+
+    def test_first_of_two_gives_up(self) -> None:
+        for starved in ((True, True), (True, False), (False, True), (False, False)):
+            for run in at_every_step(locks):
+                lock, (first, second) = held_lock(*starved)
+                left: list[bool] = []
+                run(
+                    lock.release,
+                    lambda lock=lock, first=first, left=left: left.append(lock._leave(first)),
+                )
+                if left == [False]:
+                    assert first.waiter.woken and lock.locked() and not second.waiter.woken
+                elif left:
+                    assert second.waiter.woken
+                    assert second.closed is lock.locked() is starved[1]
+
+    def test_two_releases(self) -> None:
+        # The lock changes hands in between: both wake-ups have to reach somebody.
+        for run in at_every_step(locks):
+            lock, (first, second) = held_lock(False, True)
+            again: list[bool] = []
+
+            def intrude(lock: Any = lock, again: list[bool] = again) -> None:
+                again.append(lock.acquire(False))
+                if again[0]:
+                    lock.release()
+
+            run(lock.release, intrude)
+            assert first.waiter.woken
+            if again == [True]:
+                assert second.waiter.woken and second.closed and lock.locked()
+
+
+class TestAcquire:
+    def test_holder_releases(self) -> None:
+        import threading
+
+        for run in at_every_step(locks):
+            lock, _ = held_lock()
+            released: list[bool] = []
+            result: list[bool] = []
+
+            def intrude(lock: Any = lock, released: list[bool] = released) -> None:
+                released.append(True)
+                lock.release()
+
+            # On an OS thread without a hub, so that its waiting is native.
+            thread = threading.Thread(
+                target=lambda run=run, lock=lock, intrude=intrude, result=result: result.append(
+                    run(lambda: lock.acquire(timeout=0.001), intrude)
+                )
+            )
+            thread.start()
+            thread.join()
+            if not released:
+                lock.release()
+            assert lock.locked() is result[0]
+            assert not lock._turns
+            if result[0]:
+                lock.release()
+            assert lock.acquire(False)
+
+
+class TestSimpleQueue:
+    def test_put_while_a_getter_gives_up(self) -> None:
+        for run in at_every_step(queue):
+            q: Any = queue.SimpleQueue()
+            first, second = Waiter(), Waiter()
+            q._waiters.extend((first, second))
+            run(lambda q=q: q.put(1), lambda q=q, first=first: q._leave(first))
+            assert first.woken or second.woken
+            assert second.woken or first not in q._waiters
+
+    def test_getter_against_put(self) -> None:
+        import threading
+
+        for run in at_every_step(queue):
+            q: Any = queue.SimpleQueue()
+            put: list[bool] = []
+            got: list[Any] = []
+
+            def intrude(q: Any = q, put: list[bool] = put) -> None:
+                put.append(True)
+                q.put(1)
+
+            def get(
+                run: Any = run, q: Any = q, intrude: Any = intrude, got: list[Any] = got
+            ) -> None:
+                try:
+                    got.append(run(lambda: q.get(timeout=0.001), intrude))
+                except queue.Empty:
+                    got.append(None)
+
+            thread = threading.Thread(target=get)
+            thread.start()
+            thread.join()
+            assert (got == [1]) == (bool(put) and q.empty())
+            assert not q._waiters
+
+
+class TestEvent:
+    def test_waiter_against_set(self) -> None:
+        import threading
+
+        for run in at_every_step(event):
+            flag: Any = event.Event()
+            called: list[bool] = []
+            result: list[bool] = []
+
+            def intrude(flag: Any = flag, called: list[bool] = called) -> None:
+                called.append(True)
+                flag.set()
+
+            def wait(run: Any = run, flag: Any = flag, i: Any = intrude, r: Any = result) -> None:
+                r.append(run(lambda: flag.wait(0.001), i))
+
+            thread = threading.Thread(target=wait)
+            thread.start()
+            thread.join()
+            assert result[0] <= bool(called)
+            assert not flag._waiters or not called
