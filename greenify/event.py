@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 
 from greenify import core
 from greenify.core import Waiter
+from greenify.locks import deadline_after
 
 __all__ = ["Event"]
-
-_monotonic = time.monotonic
 
 
 class Event:
@@ -36,9 +34,11 @@ class Event:
         waiters = self._waiters
         while waiters:
             try:
-                waiters.popleft().wake()
+                waiter = waiters.popleft()
             except IndexError:
                 return
+            if waiter.alive:
+                waiter.wake()
 
     def clear(self) -> None:
         """Clear the flag."""
@@ -52,7 +52,7 @@ class Event:
         """
         if self._flag:
             return True
-        deadline = None if timeout is None else _monotonic() + timeout
+        deadline = deadline_after(timeout)
         waiter = core.new_waiter()
         self._waiters.append(waiter)
         try:

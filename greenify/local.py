@@ -20,31 +20,66 @@ __all__ = ["forget_thread", "local"]
 _MISSING = object()
 
 
-class _Touched(list[Any]):
-    """Weak references to the locals that one native thread has touched; dies with the thread."""
+# A destructor that runs when a thread's values are freed may use thread-local data again.
+_ROUNDS = 4
 
-    owner: greenlet
+
+class _Touched:
+    """The locals that one thread has touched, by weak references."""
+
+    __slots__ = ("_limit", "_references", "owner")
+
+    def __init__(self, owner: greenlet) -> None:
+        self.owner = owner
+        self._references: list[weakref.ref[local]] = []
+        self._limit = 64
+
+    def add(self, touched: local) -> None:
+        """Remember one more; the dead ones go when their number may have doubled."""
+        references = self._references
+        if len(references) >= self._limit:
+            references[:] = [reference for reference in references if reference() is not None]
+            self._limit = max(64, 2 * len(references))
+        references.append(weakref.ref(touched))
+
+    def drop(self) -> None:
+        """Free the thread's values in all of them."""
+        references, self._references = self._references, []
+        for reference in references:
+            found = reference()
+            if found is not None:
+                _dicts_of(found).pop(self.owner, None)
+
+
+class _NativeTouched(_Touched):
+    """That of a thread which is not one of ours: dies with the thread."""
+
+    __slots__ = ()
 
     def __del__(self) -> None:
-        _drop(self.owner, self)
+        self.drop()
 
 
 _native = _thread._local()
 
 
-def _drop(owner: greenlet, touched: list[Any]) -> None:
-    for reference in touched:
-        found = reference()
-        if found is not None:
-            _dicts_of(found).pop(owner, None)
-
-
 def forget_thread(thread: Any) -> None:
     """Free everything that `thread`, a greenlet with the attribute ``locals``, keeps in locals."""
-    touched = thread.locals
-    if touched:
+    for _ in range(_ROUNDS):
+        touched = thread.locals
+        if touched is None:
+            return
         thread.locals = None
-        _drop(thread, touched)
+        touched.drop()
+
+
+def _class_attribute(cls: type[Any], name: str) -> Any:
+    """What the class has under `name`, without running any descriptor."""
+    for base in cls.__mro__:
+        found = vars(base).get(name, _MISSING)
+        if found is not _MISSING:
+            return found
+    return _MISSING
 
 
 class local:
@@ -78,12 +113,12 @@ class local:
         return object.__getattribute__(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        kind = getattr(type(self), name, _MISSING)
         if name == "__dict__":
             raise AttributeError(
                 f"{type(self).__name__!r} object attribute '__dict__' is read-only"
             )
         values = _values(self)
+        kind = _class_attribute(type(self), name)
         if kind is not _MISSING and hasattr(type(kind), "__set__"):
             object.__setattr__(self, name, value)
         else:
@@ -95,7 +130,7 @@ class local:
                 f"{type(self).__name__!r} object attribute '__dict__' is read-only"
             )
         values = _values(self)
-        kind = getattr(type(self), name, _MISSING)
+        kind = _class_attribute(type(self), name)
         if kind is not _MISSING and hasattr(type(kind), "__delete__"):
             object.__delattr__(self, name)
         elif name in values:
@@ -105,6 +140,9 @@ class local:
 
     def __dir__(self) -> list[str]:
         return sorted({*dir(type(self)), *_values(self)})
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(f"cannot pickle '{type(self).__module__}.{type(self).__qualname__}' object")
 
 
 _dicts_of = local.__dict__["_greenify_dicts"].__get__
@@ -120,15 +158,14 @@ def _register(self: local) -> dict[str, Any]:
     try:
         touched = thread.locals
         if touched is None:
-            touched = thread.locals = []
+            touched = thread.locals = _Touched(thread)
     except AttributeError:
         # A main greenlet, or a native thread: cleared when the OS thread ends.
         try:
             touched = _native.touched
         except AttributeError:
-            touched = _native.touched = _Touched()
-            touched.owner = thread
-    touched.append(weakref.ref(self))
+            touched = _native.touched = _NativeTouched(thread)
+    touched.add(self)
     return values
 
 

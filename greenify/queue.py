@@ -6,19 +6,18 @@
 from __future__ import annotations
 
 import queue
-import time
 from collections import deque
 from typing import Any, Generic, TypeVar
 
 from greenify import core
 from greenify.core import Waiter
+from greenify.locks import deadline_after
 
 __all__ = ["Empty", "SimpleQueue"]
 
 T = TypeVar("T")
 
 Empty = queue.Empty
-_monotonic = time.monotonic
 
 
 class SimpleQueue(Generic[T]):
@@ -32,6 +31,9 @@ class SimpleQueue(Generic[T]):
     def __init__(self) -> None:
         self._items: deque[T] = deque()
         self._waiters: deque[Waiter] = deque()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(f"cannot pickle '{type(self).__module__}.{type(self).__qualname__}' object")
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Add `item` and wake one waiter.  The other arguments exist for likeness to `queue.Queue`."""
@@ -60,18 +62,17 @@ class SimpleQueue(Generic[T]):
             pass
         if not block:
             raise Empty
-        if timeout is None:
-            return self._wait(None)
-        if timeout < 0:
+        if timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
-        return self._wait(_monotonic() + timeout)
+        return self._wait(deadline_after(timeout))
 
     def _wait(self, deadline: float | None) -> T:
         items = self._items
         waiters = self._waiters
+        queue_up = waiters.append
         while True:
             waiter = core.new_waiter()
-            waiters.append(waiter)
+            queue_up(waiter)
             try:
                 # A put that came before we queued saw nobody to wake.
                 woken = bool(items) or waiter.wait(deadline)
@@ -85,6 +86,8 @@ class SimpleQueue(Generic[T]):
             except IndexError:
                 if not woken:
                     raise Empty from None
+            # A newcomer was faster: keep the place.
+            queue_up = waiters.appendleft
 
     def _leave(self, waiter: Waiter) -> None:
         try:

@@ -37,7 +37,7 @@ class _TaskGreenlet(greenlet):
         greenlet.__init__(self, None, hub.greenlet)
         self.hub = hub
         self.ident = id(self)
-        self.locals: list[Any] | None = None
+        self.locals: Any = None
         self.task = owner
 
     def __repr__(self) -> str:
@@ -46,9 +46,16 @@ class _TaskGreenlet(greenlet):
     def run(self) -> None:
         owner = self.task
         try:
-            owner._run_to_end()
+            try:
+                owner._run_to_end()
+            finally:
+                forget_thread(self)
+        except (TaskExit, GreenletExit):
+            pass  # killed once more while it was ending
+        except BaseException:
+            # Anything that left the greenlet would hit the hub.
+            logging.getLogger("greenify").exception("error at the end of %r", owner)
         finally:
-            forget_thread(self)
             self.hub.finished(self)
             owner._done.set()
 

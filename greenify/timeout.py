@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -19,6 +20,7 @@ __all__ = ["Timeout", "with_timeout"]
 T = TypeVar("T")
 
 _monotonic = time.monotonic
+_LONGEST: float = _thread.TIMEOUT_MAX
 _MISSING: Any = object()
 
 
@@ -31,7 +33,7 @@ class Timeout(BaseException):
             slow()
 
     Args:
-        seconds: None means never.
+        seconds: None, or more than `threading.TIMEOUT_MAX`, means never.
         exception: what is raised instead of the Timeout itself; False silences the Timeout at the end of
             its ``with`` block.
 
@@ -63,11 +65,18 @@ class Timeout(BaseException):
         return self._entry is not None
 
     def start(self) -> None:
-        """Begin to count.  RuntimeError (`HubError`) if it counts already."""
+        """Begin to count.
+
+        Raises:
+            HubError: it counts already.
+            ValueError: `seconds` is not a number.
+        """
         if self._entry is not None:
             raise HubError(f"{self!r} has been started already: cancel it first, or make another")
-        if self.seconds is None:
+        if self.seconds is None or self.seconds > _LONGEST:
             return
+        if self.seconds != self.seconds:
+            raise ValueError("invalid time-out: NaN (not a number)")
         self._target = getcurrent()
         self._hub = core.get_hub()
         self._entry = self._hub.timers.add(_monotonic() + max(0.0, self.seconds), self)

@@ -9,12 +9,50 @@ from __future__ import annotations
 import _thread
 from typing import Any
 
-from greenify.core.workers import default_workers
+from greenify.core.fork import fork_hooks
+from greenify.core.workers import Workers, default_workers
+from greenify.locks import deadline_from
 
 __all__ = ["HandleStandIn", "LockStandIn", "shut_down_natives"]
 
 _native_shutdown = getattr(_thread, "_shutdown", None)
 _native_count = _thread._count
+
+# Not the pool that resolves names: joins may last for ever.
+_joiners = Workers(limit=1000, idle=0.0)
+fork_hooks.append(_joiners._reset)
+
+
+class _Acquisition:
+    """One attempt to acquire a native lock on a worker thread, which its greenlet may give up."""
+
+    __slots__ = ("_given_up", "_held", "_native")
+
+    def __init__(self, native: Any) -> None:
+        self._native = native
+        self._held: list[None] = []
+        self._given_up = False
+
+    def run(self, timeout: float) -> bool:
+        """On the worker thread: acquire it."""
+        if not self._native.acquire(True, timeout):
+            return False
+        self._held.append(None)
+        if self._given_up:
+            self._undo()
+        return True
+
+    def give_up(self) -> None:
+        """On the greenlet's side: nobody wants it any more."""
+        self._given_up = True
+        self._undo()
+
+    def _undo(self) -> None:
+        try:
+            self._held.pop()
+        except IndexError:
+            return  # not acquired yet, or released by the other side
+        self._native.release()
 
 
 class LockStandIn:
@@ -31,7 +69,13 @@ class LockStandIn:
             return True
         if not blocking:
             return False
-        return bool(default_workers.run(self._native.acquire, True, timeout))
+        deadline_from(True, timeout)  # an error is raised here, and before any waiting
+        attempt = _Acquisition(self._native)
+        try:
+            return _joiners.run(attempt.run, timeout)
+        except BaseException:
+            attempt.give_up()
+            raise
 
     def release(self) -> None:
         """As `threading.Lock.release`."""
@@ -61,10 +105,10 @@ class HandleStandIn:
         if self._native.is_done():
             self._native.join(timeout)
         else:
-            default_workers.run(self._native.join, timeout)
+            _joiners.run(self._native.join, timeout)
 
 
 def shut_down_natives() -> None:
     """Join the native threads that are not daemons, as the interpreter does at its end (from 3.13 on)."""
-    if _native_shutdown is not None and _native_count() > default_workers.threads:
-        default_workers.run(_native_shutdown)
+    if _native_shutdown is not None and _native_count() > default_workers.threads + _joiners.threads:
+        _joiners.run(_native_shutdown)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import _thread
+import logging
 import sys
 import threading
 import types
@@ -75,7 +76,7 @@ class GreenThread(greenlet):
         self._kwargs = kwargs
         self.hub = hub
         self.ident = id(self)
-        self.locals: list[Any] | None = None
+        self.locals: Any = None
         self.sentinel: Lock | None = None
         self.handle = handle
 
@@ -86,6 +87,27 @@ class GreenThread(greenlet):
 
     def run(self) -> None:
         """The life of the thread; never lets an exception out into the hub."""
+        try:
+            try:
+                self._call()
+            finally:
+                forget_thread(self)
+        except (TaskExit, GreenletExit):
+            pass  # killed once more while it was ending
+        except BaseException:
+            logging.getLogger("greenify").exception("error at the end of %r", self)
+        finally:
+            self.hub.finished(self)
+            sentinel = self.sentinel
+            if sentinel is not None:
+                self.sentinel = None
+                if sentinel.locked():
+                    sentinel.release()
+            if self.handle is not None:
+                self.handle._finish()
+                self.handle = None
+
+    def _call(self) -> None:
         function = self._function
         try:
             function(*self._args, **self._kwargs)
@@ -97,40 +119,33 @@ class GreenThread(greenlet):
                 _unraisable(exc, function)
         finally:
             del self._function, self._args, self._kwargs
-            del function
-            forget_thread(self)
-            hub = self.hub
-            hub.finished(self)
-            sentinel = self.sentinel
-            if sentinel is not None:
-                self.sentinel = None
-                if sentinel.locked():
-                    sentinel.release()
-            if self.handle is not None:
-                self.handle._finish()
-                self.handle = None
 
 
 def _unraisable(exc: BaseException, function: Callable[..., object]) -> None:
     tb = exc.__traceback__
     tb = tb.tb_next if tb is not None else None  # without our own frame
-    exc.__traceback__ = tb
+    exc = exc.with_traceback(tb)
     hook = sys.unraisablehook
     if sys.version_info >= (3, 13):
         message, subject = f"Exception ignored in thread started by {function!r}", None
     else:
         message, subject = "Exception ignored in thread started by", function
     if hook is not sys.__unraisablehook__:
-        hook(
-            types.SimpleNamespace(
-                exc_type=type(exc),
-                exc_value=exc,
-                exc_traceback=tb,
-                err_msg=message,
-                object=subject,
+        try:
+            hook(
+                types.SimpleNamespace(
+                    exc_type=type(exc),
+                    exc_value=exc,
+                    exc_traceback=tb,
+                    err_msg=message,
+                    object=subject,
+                )
             )
-        )
-        return
+            return
+        except Exception as error:
+            # The interpreter reports an error in the hook in the hook's place.
+            exc, tb = error, error.__traceback__
+            message, subject = "Exception ignored in sys.unraisablehook", hook
     # The default hook takes only a C structure that cannot be made from here: print what it prints.
     stream = sys.stderr
     if stream is None:

@@ -29,7 +29,7 @@ def sleep(seconds: float, /) -> None:
     if type(seconds) is not float:
         if not isinstance(seconds, float):
             try:
-                index(seconds)
+                seconds = index(seconds)
             except TypeError:
                 _native_sleep(seconds)  # raises what the real one raises
     if _audited:
