@@ -18,6 +18,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from greenify import core
 from greenify.core.fork import fork_hooks
 from greenify.core.hub import Hub, hubs, on_new_hub
+from greenify.core.workers import default_workers
 from greenify.errors import TaskExit
 from greenify.event import Event
 from greenify.green.native_threads import shut_down_natives
@@ -214,9 +215,11 @@ def start_new_thread(
 
 
 def count() -> int:
-    """The number of threads that run, green and native, without the main one."""
-    return int(_native_count()) + sum(
-        isinstance(task, GreenThread) for hub in tuple(hubs) for task in tuple(hub.tasks)
+    """The number of threads that run, green and native, without the main one and our own workers."""
+    return (
+        int(_native_count())
+        - default_workers.threads
+        + sum(isinstance(task, GreenThread) for hub in tuple(hubs) for task in tuple(hub.tasks))
     )
 
 
