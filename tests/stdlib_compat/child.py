@@ -29,13 +29,15 @@ class Events:
     """Appends events to the file the supervisor reads, from the process that it started only."""
 
     def __init__(self, path: str, log: str) -> None:
+        import io
         import json
         import os
 
-        # Bound here: the names in `os` are replaced by the layer under test. In a tuple, because
-        # references in attributes and globals may be replaced, too.
-        self._native = (os.open, os.write, os.close, os.getpid, os._exit)
-        self._flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        # Bound here, and the file's C class instead of functions of `os`: a layer replaces those,
+        # also in the places that hold them already.
+        self._open = io.FileIO
+        self._getpid = os.getpid
+        self._exit = os._exit
         self._dumps = json.dumps
         self._path = path
         self._log = log
@@ -52,7 +54,7 @@ class Events:
             self._append(self._log, text)
 
     def is_main_process(self) -> bool:
-        return self._native[3]() == self._pid
+        return self._getpid() == self._pid
 
     def leave_forked_process(self) -> None:
         """A test's forked child that escaped from the test must not run the rest of the tests."""
@@ -60,21 +62,21 @@ class Events:
             self.exit(97)
 
     def exit(self, code: int) -> None:
-        self._native[4](code)
+        self._exit(code)
 
     def _append(self, path: str, text: str) -> None:
-        native_open, native_write, native_close = self._native[:3]
-        descriptor = native_open(path, self._flags, 0o600)
-        try:
-            native_write(descriptor, text.encode("utf-8", "backslashreplace"))
-        finally:
-            native_close(descriptor)
+        with self._open(path, "a") as stream:
+            stream.write(text.encode("utf-8", "backslashreplace"))
 
 
-def install_stack_dumps(settings: Settings) -> None:
-    """Two signals: one for native threads' stacks (works inside C code), one for greenlets'."""
+def install_stack_dumps(settings: Settings) -> Callable[[], None]:
+    """Two signals: one for native threads' stacks (works inside C code), one for greenlets'.
+
+    Returns what installs the second one again: a layer may have wrapped the handler, so that it waits for a
+    greenlet to run in, and this one has to run wherever the process hangs.
+    """
+    import _signal
     import faulthandler
-    import signal
 
     faulthandler.enable(file=2, all_threads=True)
     faulthandler.register(settings["threads_signal"], file=2, all_threads=True, chain=False)
@@ -98,7 +100,12 @@ def install_stack_dumps(settings: Settings) -> None:
             traceback.print_stack(frame, file=stream)
             stream.write(f"=== end of process {os.getpid()}\n")
 
-    signal.signal(settings["greenlets_signal"], dump_greenlets)
+    def arm() -> None:
+        # The function in C, whatever `signal.signal` is by now.
+        _signal.signal(settings["greenlets_signal"], dump_greenlets)
+
+    arm()
+    return arm
 
 
 def set_up_process(settings: Settings) -> None:
@@ -322,9 +329,10 @@ def main() -> None:
     sys.path.extend(settings["fallback_path"])
 
     events = Events(settings["events"], settings["log"])
-    install_stack_dumps(settings)
+    arm = install_stack_dumps(settings)
     events("fixture", where="<patching>")
     exec(settings["layer"], {"__name__": "__layer__"})
+    arm()
     events("patched", layer=getattr(sys.modules.get("greenify"), "__file__", None))
     set_up_process(settings)
     try:
