@@ -7,15 +7,19 @@ flag there.
 
 The descriptor's O_NONBLOCK flag stays what plain Python would make it (set for sockets with a time-out,
 clear for those without), for other processes may share it.  Sending and receiving pass MSG_DONTWAIT instead.
-Only calls that know no such flag (accept, TLS) need the flag itself: `make_nonblocking`.
+Calls that know no such flag set O_NONBLOCK for their duration (`without_blocking`); only a TLS connection,
+which nobody can share, keeps it (`make_nonblocking`).
 """
 
 from __future__ import annotations
 
 import _socket
+import errno
+import os
 import socket
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from greenify import core
 from greenify.core.descriptors import WRITE, Descriptor, Side, bad_descriptor
@@ -23,19 +27,31 @@ from greenify.core.hub import current_hub, get_hub, is_main_thread
 
 __all__ = [
     "SocketState",
+    "attempt",
     "deadline_of",
     "make_nonblocking",
     "restore_natively",
     "settle",
+    "state_of",
     "state_slot",
     "wait_for",
+    "without_blocking",
 ]
+
+T = TypeVar("T")
 
 _monotonic = time.monotonic
 _native = _socket.socket
 _gettimeout = _native.gettimeout
 _settimeout = _native.settimeout
 _fileno = _native.fileno
+_DONTWAIT = _socket.MSG_DONTWAIT
+# Flags with which the kernel never waits, whatever the descriptor is.
+_NEVER_WAIT = _DONTWAIT | getattr(_socket, "MSG_ERRQUEUE", 0)
+# Where a short read proves that nothing is left.  Elsewhere it may have stopped at a boundary: between
+# messages (SCTP), or where descriptors or credentials belong (AF_UNIX).
+_SEAMLESS_FAMILIES = (_socket.AF_INET, _socket.AF_INET6)
+_SEAMLESS_PROTOCOLS = (0, _socket.IPPROTO_TCP)
 
 # The slot behind socket.socket._closed, under a name of our own.
 state_slot: Any = socket.socket.__dict__["_closed"]
@@ -44,7 +60,17 @@ state_slot: Any = socket.socket.__dict__["_closed"]
 class SocketState:
     """The state of one cooperative socket."""
 
-    __slots__ = ("blocking", "closed", "descriptor", "native_blocking", "read", "stream", "timeout")
+    __slots__ = (
+        "blocking",
+        "closed",
+        "descriptor",
+        "limits",
+        "native_blocking",
+        "read",
+        "seamless",
+        "stream",
+        "timeout",
+    )
 
     def __init__(self, sock: socket.socket, closed: bool) -> None:
         # An absent timeout is None in Python's terms, a non-blocking socket has 0.0.
@@ -58,12 +84,23 @@ class SocketState:
             _settimeout(sock, 0.0)
         kind: int = _native.type.__get__(sock)
         self.stream = kind == _socket.SOCK_STREAM
+        self.seamless = (
+            self.stream
+            and _native.family.__get__(sock) in _SEAMLESS_FAMILIES
+            and _native.proto.__get__(sock) in _SEAMLESS_PROTOCOLS
+        )
+        # Writing or not -> seconds: SO_SNDTIMEO and SO_RCVTIMEO.
+        self.limits: dict[bool, float] | None = None
         self.descriptor: Descriptor | None = None
         self.read: Side | None = None
 
     def __bool__(self) -> bool:
         # What remains in the slot of a socket that outlives the patch still reads as the flag.
         return self.closed
+
+    def never_waits(self, flags: int) -> bool:
+        """Whether `flags` make a call return at once although the socket may wait."""
+        return self.timeout is None and bool(flags & _NEVER_WAIT)
 
 
 def settle(sock: Any, closed: bool | None = None) -> SocketState:
@@ -80,8 +117,49 @@ def settle(sock: Any, closed: bool | None = None) -> SocketState:
     return state
 
 
+def state_of(sock: Any) -> SocketState:
+    """The state of `sock`, made now if it has none."""
+    state: SocketState = sock._state
+    return state if state.__class__ is SocketState else settle(sock)
+
+
+def without_blocking(
+    sock: socket.socket, state: SocketState, method: Callable[..., T], *args: Any
+) -> T:
+    """``method(sock, *args)`` with O_NONBLOCK set meanwhile: for a call that knows no MSG_DONTWAIT.
+
+    The flag is set in any case, for another socket on the same file may have cleared it.
+    """
+    _settimeout(sock, 0.0)
+    try:
+        return method(sock, *args)
+    finally:
+        if state.native_blocking and _fileno(sock) >= 0:
+            _settimeout(sock, None)
+
+
+def attempt(
+    sock: Any, state: SocketState, method: Any, writing: bool, flags: int, *args: Any
+) -> Any:
+    """``method(sock, *args, flags)`` again and again until the kernel does something.
+
+    Raises:
+        TimeoutError: the socket's time-out is over.
+        OSError: what the call raises; EAGAIN only if `flags` say not to wait.
+    """
+    deadline = deadline_of(state)
+    asking = flags | _DONTWAIT
+    while True:
+        try:
+            return method(sock, *args, asking)
+        except BlockingIOError:
+            if flags and state.never_waits(flags):
+                raise
+            wait_for(sock, state, writing, deadline)
+
+
 def make_nonblocking(sock: socket.socket, state: SocketState) -> None:
-    """Set O_NONBLOCK, for a call that cannot be told otherwise not to block."""
+    """Set O_NONBLOCK for good."""
     if state.native_blocking:
         _settimeout(sock, 0.0)
         state.native_blocking = False
@@ -109,8 +187,22 @@ def wait_for(
 
     Raises:
         TimeoutError: the deadline passed first.
+        BlockingIOError: the time that SO_RCVTIMEO or SO_SNDTIMEO allows is over.
         OSError: EBADF, the socket has been closed.
     """
+    if state.limits is not None and deadline is None and state.limits.get(writing):
+        deadline = _monotonic() + state.limits[writing]
+        try:
+            _wait_for(sock, state, writing, deadline)
+        except TimeoutError:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+        return
+    _wait_for(sock, state, writing, deadline)
+
+
+def _wait_for(
+    sock: socket.socket, state: SocketState, writing: bool, deadline: float | None
+) -> None:
     descriptor = state.descriptor
     if descriptor is None or descriptor.closed:
         fd = _fileno(sock)

@@ -10,10 +10,12 @@ nothing patched.
 
 from __future__ import annotations
 
+import _socket
 import ssl as _stdlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from greenify.core.descriptors import bad_descriptor
 from greenify.green import socket as green_socket
 from greenify.green.socket_state import (
     SocketState,
@@ -28,6 +30,7 @@ __all__ = ["METHODS", "SSLContext", "SSLSocket", "create_default_context"]
 _WantRead = _stdlib.SSLWantReadError
 _WantWrite = _stdlib.SSLWantWriteError
 _EOF = _stdlib.SSL_ERROR_EOF
+_fileno = _socket.socket.fileno
 
 
 def _prepare(sock: Any) -> SocketState:
@@ -39,8 +42,11 @@ def _prepare(sock: Any) -> SocketState:
     return state
 
 
-def _until_done(sock: Any, what: str, operation: Callable[..., Any], *args: Any) -> Any:
-    """Call ``operation(*args)``, of an SSL object, until it neither wants to read nor to write."""
+def _until_done(sock: Any, what: str | None, operation: Callable[..., Any], *args: Any) -> Any:
+    """Call ``operation(*args)``, of an SSL object, until it neither wants to read nor to write.
+
+    `what` names the operation in the error for a time-out; None stands for the direction it waits for.
+    """
     state = _prepare(sock)
     if not state.blocking:
         return operation(*args)
@@ -57,7 +63,11 @@ def _until_done(sock: Any, what: str, operation: Callable[..., Any], *args: Any)
         try:
             wait_for(sock, state, writing, deadline)
         except TimeoutError:
-            raise TimeoutError(f"The {what} operation timed out") from None
+            name = what or ("write" if writing else "read")
+            raise TimeoutError(f"The {name} operation timed out") from None
+        if _fileno(sock) < 0:
+            # OpenSSL knows the descriptor by its number, which may be another file's by now.
+            raise bad_descriptor()
 
 
 def read(self: Any, len: int = 1024, buffer: Any = None) -> Any:
@@ -114,7 +124,7 @@ def unwrap(self: Any) -> Any:
     sslobj = self._sslobj
     if not sslobj:
         raise ValueError("No SSL wrapper around " + str(self))
-    plain = _until_done(self, "shutdown", sslobj.shutdown)
+    plain = _until_done(self, None, sslobj.shutdown)
     self._sslobj = None
     return plain
 

@@ -1,0 +1,278 @@
+"""Receiving and sending: the methods of `socket.socket` that move data, in their cooperative form.
+
+Each tries the system call without blocking and parks the caller when the kernel has nothing for it.  `recv`,
+`recv_into`, `send` and `sendall` are the hot path and are written out; the others share `attempt`.
+
+On a stream without a time-out, the kernel itself goes on until everything is sent, or everything that
+MSG_WAITALL asks for has come; asked not to block it stops early, so that is done here (`socket_whole`).
+"""
+
+from __future__ import annotations
+
+import _socket
+import time
+from typing import Any
+
+from greenify.green import socket_whole as whole
+from greenify.green.dns import resolve
+from greenify.green.socket_state import (
+    SocketState,
+    attempt,
+    deadline_of,
+    settle,
+    state_of,
+    wait_for,
+)
+
+__all__ = [
+    "recv",
+    "recv_into",
+    "recvfrom",
+    "recvfrom_into",
+    "recvmsg",
+    "recvmsg_into",
+    "send",
+    "sendall",
+    "sendmsg",
+    "sendmsg_afalg",
+    "sendto",
+]
+
+_monotonic = time.monotonic
+_native = _socket.socket
+_DONTWAIT = _socket.MSG_DONTWAIT
+_WAITALL = _socket.MSG_WAITALL
+
+_recv = _native.recv
+_recv_into = _native.recv_into
+_send = _native.send
+
+
+def recv(self: Any, bufsize: int, flags: int = 0, /) -> bytes:
+    """Receive up to `bufsize` bytes; see `socket.socket.recv`."""
+    state = self._state
+    if state.__class__ is not SocketState:
+        state = settle(self)
+    if not state.blocking:
+        return _recv(self, bufsize, flags)
+    if flags:
+        data: bytes = _receive(self, state, _recv, whole.recv, flags, bufsize)
+        return data
+    side = state.read
+    deadline = None
+    if side is not None and side.drained:
+        # The last read took all there was: waiting first saves a failing system call.
+        side.drained = False
+        if not side.eager and bufsize > 0:
+            deadline = deadline_of(state)
+            wait_for(self, state, False, deadline)
+    while True:
+        try:
+            data = _recv(self, bufsize, _DONTWAIT)
+        except BlockingIOError:
+            if deadline is None:
+                deadline = deadline_of(state)
+            wait_for(self, state, False, deadline)
+            continue
+        if data and state.seamless and len(data) < bufsize:
+            side = state.read
+            if side is not None:
+                side.drained = True
+        return data
+
+
+def recv_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+    """Receive into `buffer`; see `socket.socket.recv_into`."""
+    state = self._state
+    if state.__class__ is not SocketState:
+        state = settle(self)
+    if not state.blocking:
+        return _recv_into(self, buffer, nbytes, flags)
+    if flags:
+        count: int = _receive(self, state, _recv_into, whole.recv_into, flags, buffer, nbytes)
+        return count
+    # Of other kinds of buffers there is no size to be had that never fails.
+    kind = buffer.__class__
+    size = nbytes or (
+        buffer.nbytes if kind is memoryview else len(buffer) if kind is bytearray else 0
+    )
+    side = state.read
+    deadline = None
+    if side is not None and side.drained:
+        side.drained = False
+        if not side.eager and size > 0:
+            deadline = deadline_of(state)
+            wait_for(self, state, False, deadline)
+    while True:
+        try:
+            count = _recv_into(self, buffer, nbytes, _DONTWAIT)
+        except BlockingIOError:
+            if deadline is None:
+                deadline = deadline_of(state)
+            wait_for(self, state, False, deadline)
+            continue
+        if count and state.seamless and count < size:
+            side = state.read
+            if side is not None:
+                side.drained = True
+        return count
+
+
+def _receive(
+    self: Any, state: SocketState, method: Any, wholly: Any, flags: int, *args: Any
+) -> Any:
+    # `method`, whose last argument are `flags`, on a socket that may wait.
+    if flags & _WAITALL and state.stream and state.timeout is None:
+        return wholly(self, state, flags & ~_WAITALL, *args)
+    return attempt(self, state, method, False, flags, *args)
+
+
+def recvfrom(self: Any, bufsize: int, flags: int = 0, /) -> Any:
+    """See `socket.socket.recvfrom`."""
+    state = state_of(self)
+    if not state.blocking:
+        return _native.recvfrom(self, bufsize, flags)
+    return _receive(self, state, _native.recvfrom, whole.recvfrom, flags, bufsize)
+
+
+def recvfrom_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> Any:
+    """See `socket.socket.recvfrom_into`."""
+    state = state_of(self)
+    if not state.blocking:
+        return _native.recvfrom_into(self, buffer, nbytes, flags)
+    return _receive(self, state, _native.recvfrom_into, whole.recvfrom_into, flags, buffer, nbytes)
+
+
+def recvmsg(self: Any, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> Any:
+    """See `socket.socket.recvmsg`."""
+    state = state_of(self)
+    if not state.blocking:
+        return _native.recvmsg(self, bufsize, ancbufsize, flags)
+    return _receive(self, state, _native.recvmsg, whole.recvmsg, flags, bufsize, ancbufsize)
+
+
+def recvmsg_into(self: Any, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> Any:
+    """See `socket.socket.recvmsg_into`."""
+    state = state_of(self)
+    if not state.blocking:
+        return _native.recvmsg_into(self, buffers, ancbufsize, flags)
+    # The native method may be called several times, and an iterator can be used once.
+    buffers = list(buffers)
+    return _receive(
+        self, state, _native.recvmsg_into, whole.recvmsg_into, flags, buffers, ancbufsize
+    )
+
+
+def send(self: Any, data: Any, flags: int = 0, /) -> int:
+    """Send `data` and return how much of it was taken; see `socket.socket.send`.
+
+    Less than all is taken only of a socket with a time-out, or when an error came in between.
+    """
+    state = self._state
+    if state.__class__ is not SocketState:
+        state = settle(self)
+    if not state.blocking:
+        return _send(self, data, flags)
+    try:
+        sent = _send(self, data, flags | _DONTWAIT)
+    except BlockingIOError:
+        sent = -1
+    else:
+        if (
+            (data.__class__ is bytes and sent == len(data))
+            or not state.stream
+            or state.timeout is not None
+        ):
+            return sent
+    if state.stream and state.timeout is None:
+        return whole.send(self, state, flags, data, max(sent, 0))
+    return int(attempt(self, state, _send, True, flags, data))
+
+
+def sendall(self: Any, data: Any, flags: int = 0, /) -> None:
+    """Send all of `data`; the time-out is one for the whole; see `socket.socket.sendall`."""
+    state = self._state
+    if state.__class__ is not SocketState:
+        state = settle(self)
+    if not state.blocking or (flags and state.never_waits(flags)):
+        _native.sendall(self, data, flags)
+        return
+    if data.__class__ is bytes:
+        # The usual case: the kernel takes everything at once.
+        try:
+            sent = _send(self, data, flags | _DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(data):
+            return
+        rest = memoryview(data)[sent:]
+    else:
+        try:
+            rest = whole.byte_view(data)
+        except TypeError:
+            _native.sendall(self, data, flags)  # says what is wrong with it, in its own words
+            raise
+        if not rest:
+            _send(self, rest, flags | _DONTWAIT)
+            return
+    deadline = deadline_of(state)
+    while rest:
+        try:
+            rest = rest[_send(self, rest, flags | _DONTWAIT) :]
+        except BlockingIOError:
+            wait_for(self, state, True, deadline)
+        else:
+            if deadline is not None and rest and _monotonic() >= deadline:
+                raise TimeoutError("timed out")
+
+
+def sendto(self: Any, data: Any, *args: Any) -> int:
+    """See `socket.socket.sendto`: ``sendto(data, address)`` or ``sendto(data, flags, address)``."""
+    state = state_of(self)
+    flags = args[0] if len(args) == 2 else 0
+    if not 1 <= len(args) <= 2 or not state.blocking or not isinstance(flags, int):
+        # Or it raises what it has to say of the arguments.
+        return int(_native.sendto(self, data, *args))
+    address = resolve(self, args[-1])
+
+    def to_address(sock: Any, piece: Any, flags: int) -> int:
+        return _native.sendto(sock, piece, flags, address)
+
+    if state.stream and state.timeout is None:
+        return whole.send(self, state, flags, data, 0, to_address)
+    return int(attempt(self, state, to_address, True, flags, data))
+
+
+def sendmsg(
+    self: Any, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /
+) -> int:
+    """See `socket.socket.sendmsg`."""
+    state = state_of(self)
+    if not state.blocking:
+        return int(_native.sendmsg(self, buffers, ancdata, flags, address))
+    buffers = list(buffers)
+    ancdata = list(ancdata)
+    address = resolve(self, address)
+
+    def to_address(sock: Any, flags: int) -> int:
+        return _native.sendmsg(sock, buffers, ancdata, flags, address)
+
+    sent = int(attempt(self, state, to_address, True, flags))
+    if state.stream and state.timeout is None:
+        pieces = whole.rest_of(buffers, sent)
+        if pieces:
+            # The ancillary data went with the first byte.
+            sent += whole.sendmsg(self, state, flags, pieces)
+    return sent
+
+
+def sendmsg_afalg(self: Any, *args: Any, **kwargs: Any) -> int:
+    """See `socket.socket.sendmsg_afalg`."""
+    state = state_of(self)
+    if not state.blocking:
+        return int(_native.sendmsg_afalg(self, *args, **kwargs))
+
+    def with_flags(sock: Any, flags: int) -> Any:
+        return _native.sendmsg_afalg(sock, *args, **{**kwargs, "flags": flags})
+
+    return int(attempt(self, state, with_flags, True, kwargs.get("flags", 0)))
