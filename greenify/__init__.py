@@ -12,11 +12,14 @@ Importing this package loads nothing else: each name below is looked up at its f
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from greenify._version import __version__
 
+# Not from typing, which takes longer to import than everything here.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from greenify.errors import (
         GreenifyError,
         HubError,

@@ -1,0 +1,1 @@
+"""``python -m greenify``: run a program as Python itself would, but patched."""

@@ -1,0 +1,99 @@
+"""What a program's uncaught exception looks like: as under Python itself, without the launcher's frames.
+
+The exception goes on to the interpreter, which knows what follows from it (the exit code, the death by SIGINT
+after KeyboardInterrupt, interactive inspection).  It calls `sys.excepthook`, which for that moment is
+`Report`: that drops our frames, and calls the hook which the program has set.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+__all__ = ["Report", "without_launcher"]
+
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PACKAGE = os.path.dirname(_HERE.rstrip(os.sep)) + os.sep
+
+Hook = Callable[[type[BaseException], BaseException, TracebackType | None], Any]
+
+
+def without_launcher(tb: TracebackType | None) -> TracebackType | None:
+    """`tb` from the first frame on that is not the launcher's."""
+    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_HERE):
+        tb = tb.tb_next
+    return tb
+
+
+def _without_waits(tb: TracebackType | None) -> None:
+    """Cut off the frames in which greenify was waiting when Ctrl-C came; C code would show none either."""
+    last = None
+    while tb is not None:
+        if not tb.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            last = tb
+        tb = tb.tb_next
+    if last is not None:
+        last.tb_next = None
+
+
+class Report:
+    """Stands in for `sys.excepthook` while the interpreter reports `exc`.
+
+    Args:
+        exc: the exception that leaves the launcher.
+        then: called when it has been reported.
+    """
+
+    def __init__(self, exc: BaseException, then: Callable[[], object]) -> None:
+        self.exc = exc
+        self.tb = without_launcher(exc.__traceback__)
+        if isinstance(exc, KeyboardInterrupt):
+            _without_waits(self.tb)
+        self.then = then
+        self.hook: Hook | None = getattr(sys, "excepthook", None)
+
+    def install(self) -> None:
+        """Have the interpreter call us."""
+        sys.excepthook = self
+
+    def show(self) -> None:
+        """Report the exception here and now, as the interpreter would."""
+        kind, value = type(self.exc), self.exc
+        sys.last_type, sys.last_value = kind, value
+        if sys.version_info >= (3, 12):
+            sys.last_exc = value
+        self(kind, value, self.tb)
+
+    def __call__(
+        self, kind: type[BaseException], value: BaseException, tb: TracebackType | None
+    ) -> None:
+        hook = self.hook
+        if hook is None:
+            del sys.excepthook
+        else:
+            sys.excepthook = hook
+        if value is self.exc:
+            tb = self.tb
+            value.__traceback__ = tb
+            # On CPython 3.12 sys.last_exc is that same exception.
+            sys.last_traceback = tb
+        try:
+            if hook is None:
+                sys.stderr.write("sys.excepthook is missing\n")
+                sys.__excepthook__(kind, value, tb)
+            else:
+                hook(kind, value, tb)
+        except SystemExit:
+            raise
+        except BaseException as failure:
+            # The interpreter would show our frame at the top of this one, too.
+            own = failure.__traceback__
+            failure.__traceback__ = own.tb_next if own is not None else None
+            sys.stderr.write("Error in sys.excepthook:\n")
+            sys.__excepthook__(type(failure), failure, failure.__traceback__)
+            sys.stderr.write("\nOriginal exception was:\n")
+            sys.__excepthook__(kind, value, tb)
+        self.then()

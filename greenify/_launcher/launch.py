@@ -1,0 +1,123 @@
+"""The launcher itself: read the command line, patch, run the program."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from greenify._launcher.failure import Report
+from greenify._launcher.options import HELP, Command, UsageError, parse
+from greenify.errors import PatchError, PyuvMissingError
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run what ``sys.argv`` says; returns when the program has run to its end.
+
+    Raises:
+        SystemExit: the program's own, or 2 for a wrong command line or a missing file.
+        BaseException: whatever the program raises; its report will not show the launcher.
+    """
+    prog = _prog()
+    try:
+        command = parse(sys.argv[1:])
+    except UsageError as exc:
+        _refuse(prog, str(exc))
+    from greenify._launcher.program import CannotOpenError, find, leave_path
+
+    leave_path()
+    if command.kind in ("help", "version", "list"):
+        _print(prog, command)
+        return
+    try:
+        prepare = find(command)
+    except CannotOpenError as exc:
+        sys.stderr.write(f"{_python()}: {exc}\n")
+        if not (command.inspect or sys.flags.inspect):
+            raise SystemExit(2) from None
+        # Python still gives its prompt.
+        command = Command("code", argv=[command.what], inspect=True)
+        prepare = find(command)
+    _patch(prog, command)
+    sys.argv[:] = command.argv
+    program = prepare()
+    try:
+        program.run()
+    except BaseException as exc:
+        report = Report(exc, program.after)
+        if command.inspect:
+            _inspect_later()
+            if isinstance(exc, SystemExit):
+                # Under -i it does not end the process: Python shows it like any other exception.
+                report.show()
+                return
+        report.install()
+        raise
+    program.after()
+    if command.inspect:
+        _inspect_later()
+
+
+def _inspect_later() -> None:
+    from greenify._launcher.interactive import inspect_later
+
+    inspect_later()
+
+
+def _patch(prog: str, command: Command) -> None:
+    try:
+        from greenify.patches import patch_all
+
+        patch_all(only=command.only, skip=command.skip)
+    except PatchError as exc:
+        _refuse(prog, str(exc))
+    except PyuvMissingError as exc:
+        sys.stderr.write(f"{prog}: {exc}\n")
+        raise SystemExit(1) from None
+
+
+def _print(prog: str, command: Command) -> None:
+    try:
+        if command.kind == "help":
+            from greenify.patches.selection import ORDER
+
+            text = HELP.format(prog=prog, python=_python(), patches=", ".join(ORDER))
+        else:
+            from greenify._launcher.listing import table, versions
+
+            text = versions() if command.kind == "version" else table(command.only, command.skip)
+    except PatchError as exc:
+        _refuse(prog, str(exc))
+    except PyuvMissingError as exc:
+        sys.stderr.write(f"{prog}: {exc}\n")
+        raise SystemExit(1) from None
+    sys.stdout.write(text)
+
+
+def _refuse(prog: str, message: str) -> NoReturn:
+    """A wrong command line, reported as Python reports one."""
+    sys.stderr.write(
+        f"{message}\n"
+        f"usage: {prog} [option] ... [-c cmd | -m mod | file | -] [arg] ...\n"
+        f"Try `{_short(prog)} -h' for more information.\n"
+    )
+    raise SystemExit(2)
+
+
+def _python() -> str:
+    """What Python calls itself in its messages: the name it was started by."""
+    return sys.orig_argv[0] if sys.orig_argv else sys.executable
+
+
+def _prog() -> str:
+    name = sys.argv[0] if sys.argv else ""
+    if os.path.basename(name) == "__main__.py":
+        return f"{_python()} -m greenify"
+    return name
+
+
+def _short(prog: str) -> str:
+    program, _, rest = prog.partition(" ")
+    return f"{os.path.basename(program)} {rest}".rstrip()

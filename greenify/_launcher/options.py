@@ -1,0 +1,146 @@
+"""The launcher's command line, read the way Python reads its own.
+
+Options come first and end at the program (a file, ``-c``, ``-m`` or ``-``); everything after that is the
+program's.  argparse cannot do that: it takes options out of the program's arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from greenify.errors import GreenifyError
+
+__all__ = ["HELP", "Command", "UsageError", "parse"]
+
+HELP = """\
+usage: {prog} [option] ... [-c cmd | -m mod | file | -] [arg] ...
+
+Run a program as Python itself would, with the standard library's blocking calls made cooperative.
+
+What to run (everything after it belongs to the program):
+  file           a script, or a directory or zip file with a __main__.py
+  -m mod         a module or package
+  -c cmd         a program in a string
+  -              a program from standard input; so does nothing at all
+
+Options:
+  --only NAMES   apply only these patches (names with commas)
+  --skip NAMES   leave these patches out
+  --list         list everything that would be replaced, and by what, then exit
+  -i             inspect interactively after the program has run
+  -V, --version  print the versions of greenify and of what it runs on, then exit
+  -h, --help     print this help, then exit
+
+Patches: {patches}
+
+Options of Python itself go before: {python} -X dev -m greenify file
+"""
+
+Kind = Literal["file", "module", "code", "stdin", "help", "version", "list"]
+
+# Python's own options, which may be meant.
+_PYTHONS = frozenset("bBdEIOPqRsStuvWxX?")
+
+
+class UsageError(GreenifyError):
+    """The command line is wrong; the text is what Python would say, without the usage line."""
+
+
+@dataclass
+class Command:
+    """What the command line asks for.
+
+    Attributes:
+        kind: what to run, or what to print.
+        what: the file, module or code.
+        argv: ``sys.argv`` for the program.
+        only: the value of ``--only``, or None.
+        skip: the value of ``--skip``, or None.
+        inspect: whether ``-i`` was given.
+    """
+
+    kind: Kind
+    what: str = ""
+    argv: list[str] = field(default_factory=list)
+    only: str | None = None
+    skip: str | None = None
+    inspect: bool = False
+
+
+def parse(args: Sequence[str]) -> Command:
+    """Read the arguments after the launcher's own name.
+
+    Raises:
+        UsageError: an unknown option, or one without its value.
+    """
+    command = Command("stdin", argv=[""])
+    rest = list(args)
+    while rest:
+        arg = rest.pop(0)
+        if arg == "-" or not arg.startswith("-"):
+            return _run(command, "stdin" if arg == "-" else "file", arg, [arg, *rest])
+        if arg == "--":
+            return _run(command, "file", rest[0], rest) if rest else command
+        if arg.startswith("--"):
+            if _long(command, arg, rest):
+                return command
+            continue
+        letters = arg[1:]
+        while letters:
+            letter, letters = letters[0], letters[1:]
+            if letter in "cm":
+                value = letters or _value(f"-{letter}", rest)
+                return _run(
+                    command, "code" if letter == "c" else "module", value, [f"-{letter}", *rest]
+                )
+            if letter == "i":
+                command.inspect = True
+            elif letter in "hV":
+                command.kind = "help" if letter == "h" else "version"
+                return command
+            else:
+                raise UsageError(f"Unknown option: -{letter}{_pythons(letter)}")
+    return command
+
+
+def _run(command: Command, kind: Kind, what: str, argv: list[str]) -> Command:
+    command.kind = kind
+    command.what = what
+    command.argv = argv
+    return command
+
+
+def _long(command: Command, arg: str, rest: list[str]) -> bool:
+    """Take one long option; True if it ends the command line."""
+    name, equals, value = arg.partition("=")
+    if name in ("--only", "--skip"):
+        # Given twice, they add up.
+        names = value if equals else _value(name, rest)
+        before = command.only if name == "--only" else command.skip
+        joined = names if before is None else f"{before},{names}"
+        if name == "--only":
+            command.only = joined
+        else:
+            command.skip = joined
+        return False
+    if equals or name not in ("--help", "--version", "--list"):
+        raise UsageError(f"unknown option {arg}")
+    if name == "--list":
+        command.kind = "list"
+        return not any(option.startswith(("--only", "--skip")) for option in rest)
+    command.kind = "help" if name == "--help" else "version"
+    return True
+
+
+def _value(option: str, rest: list[str]) -> str:
+    if not rest:
+        raise UsageError(f"Argument expected for the {option} option")
+    return rest.pop(0)
+
+
+def _pythons(letter: str) -> str:
+    if letter in _PYTHONS:
+        return f" (if that is for Python itself, it goes before -m greenify: -{letter} -m greenify)"
+    return ""
