@@ -131,7 +131,7 @@ def write_all(fd: int, kind: int, data: ReadableBuffer) -> int:
     """Write all of `data`, as ``write`` does on a blocking descriptor, waiting cooperatively for room.
 
     Returns:
-        The number of bytes written: fewer than there are only if `fd` is non-blocking.
+        The number of bytes written: fewer than there are only if `fd` is non-blocking or has failed.
 
     Raises:
         BlockingIOError: `fd` is non-blocking and takes nothing.
@@ -140,19 +140,23 @@ def write_all(fd: int, kind: int, data: ReadableBuffer) -> int:
     if kind == PLAIN:
         return _write(fd, data)
     with memoryview(data) as whole:
-        if not whole.nbytes:
+        if not whole.nbytes or not whole.c_contiguous:
             return _write(fd, data)
         view = whole.cast("B")
         total = len(view)
         sent = 0
         while True:
             try:
-                sent += write_some(fd, kind, view[sent:] if sent else view)
-            except BlockingIOError:
-                if not _get_blocking(fd):
-                    if sent:
-                        return sent
-                    raise
-                core.wait(fd, True)
+                try:
+                    sent += write_some(fd, kind, view[sent:] if sent else view)
+                except BlockingIOError:
+                    if not _get_blocking(fd):
+                        raise
+                    core.wait(fd, True)
+            except OSError:
+                # As the kernel does: what has been written counts, the error is for the next call.
+                if sent:
+                    return sent
+                raise
             if sent >= total:
                 return sent

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -127,11 +128,16 @@ _IOV_MAX: int = os.sysconf("SC_IOV_MAX") if "SC_IOV_MAX" in os.sysconf_names els
 
 def sendfile(out_fd: int, in_fd: int, offset: int | None, count: int, *args: Any, **kw: Any) -> int:
     """`os.sendfile`.  A blocking `out_fd` gets copies: the kernel's own transfer blocks."""
-    if runs_natively() or kind_of(out_fd) == PLAIN or not os.get_blocking(out_fd):
+    try:
+        kind = _kind(out_fd)
+        source = _fstat(in_fd).st_mode
+    except (OSError, TypeError):
+        # For the native function to complain about.
+        kind = source = PLAIN
+    if kind == PLAIN or count <= 0 or not os.get_blocking(out_fd):
         return _sendfile(out_fd, in_fd, offset, count, *args, **kw)
-    if args or kw or count <= 0 or not stat.S_ISREG(_fstat(in_fd).st_mode):
-        return on_own_thread(_sendfile, out_fd, in_fd, offset, count, *args)
-    kind = kind_of(out_fd)
+    if args or kw or not stat.S_ISREG(source):
+        return on_own_thread(partial(_sendfile, out_fd, in_fd, offset, count, *args, **kw))
     start = os.lseek(in_fd, 0, os.SEEK_CUR) if offset is None else offset
     done = 0
     try:
