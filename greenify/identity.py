@@ -18,9 +18,24 @@ __all__ = ["current_thread_greenlet", "get_ident"]
 _native_get_ident = _thread.get_ident
 
 
+def _root() -> greenlet:
+    g = getcurrent()
+    while g.parent is not None:
+        g = g.parent
+    return g
+
+
+# What stands for the main thread while the interpreter is finalised: then `getcurrent` raises RuntimeError
+# (from greenlet 3.5 on), yet finalisers and callbacks of weak references still use locks; logging's do.
+_main = _root()
+
+
 def current_thread_greenlet() -> greenlet:
     """The greenlet that stands for the calling thread."""
-    g: Any = getcurrent()
+    try:
+        g: Any = getcurrent()
+    except RuntimeError:
+        return _main
     while not hasattr(g, "hub"):
         parent = g.parent
         if parent is None:
@@ -32,11 +47,11 @@ def current_thread_greenlet() -> greenlet:
 
 def get_ident() -> int:
     """The identifier of the calling thread; in the main greenlet of an OS thread it is that thread's own."""
-    g: Any = getcurrent()
     try:
+        g: Any = getcurrent()
         ident: int = g.ident
         return ident
-    except AttributeError:
+    except (AttributeError, RuntimeError):
         pass
     ident = getattr(current_thread_greenlet(), "ident", 0)
     return ident or _native_get_ident()

@@ -104,7 +104,7 @@ class local:
         dicts = _dicts_of(self)
         try:
             return dicts[getcurrent()][name]
-        except KeyError:
+        except (KeyError, RuntimeError):  # the latter while the interpreter is finalised
             values = _values(self)
         if name in values:
             return values[name]
@@ -172,7 +172,10 @@ def _register(self: local) -> dict[str, Any]:
 def _values(self: local) -> dict[str, Any]:
     """The calling thread's dictionary, made (and ``__init__`` run) at its first use."""
     dicts = _dicts_of(self)
-    values: dict[str, Any] | None = dicts.get(getcurrent())
+    try:
+        values: dict[str, Any] | None = dicts.get(getcurrent())
+    except RuntimeError:  # the interpreter is being finalised
+        values = None
     if values is None:
         thread = current_thread_greenlet()
         values = dicts.get(thread)

@@ -285,7 +285,10 @@ class RLock(_Token):
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock, or take it once more if this thread owns it.  See `Lock.acquire`."""
-        me: Any = getcurrent()
+        try:
+            me: Any = getcurrent()
+        except RuntimeError:  # the interpreter is being finalised
+            me = current_thread_greenlet()
         if self._owner is not me:
             try:
                 me.hub  # noqa: B018 - asks whether this greenlet is a thread
@@ -315,7 +318,11 @@ class RLock(_Token):
         Raises:
             RuntimeError: this thread does not own the lock.
         """
-        if self._owner is not getcurrent() and self._owner is not current_thread_greenlet():
+        try:
+            mine = self._owner is getcurrent()
+        except RuntimeError:  # the interpreter is being finalised
+            mine = False
+        if not mine and self._owner is not current_thread_greenlet():
             raise RuntimeError("cannot release un-acquired lock")
         count = self._count - 1
         self._count = count
