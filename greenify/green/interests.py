@@ -247,6 +247,7 @@ class Interests:
 
     def close(self) -> None:
         """Release the queue."""
+        self._side.waiter = None
         if not self.hub.abandoned and not self.hub.foreign():
             self.hub.descriptors.forget(self.queue.fileno())
         self.queue.close()
