@@ -11,7 +11,7 @@ Importing this package loads nothing else: each name below is looked up at its f
 
 from __future__ import annotations
 
-from importlib import import_module
+import sys
 
 from greenify._version import __version__
 
@@ -91,7 +91,8 @@ def __getattr__(name: str) -> Any:
     home = _home_of.get(name)
     if home is None:
         raise AttributeError(f"module 'greenify' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(home), name)
+    __import__(home)
+    value = globals()[name] = getattr(sys.modules[home], name)
     return value
 
 

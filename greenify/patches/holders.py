@@ -118,7 +118,8 @@ def scan(holder: Any, wanted: Collection[int], owners: list[Any]) -> Iterator[tu
             if id(value) in wanted:
                 yield id(value), Element(holder, value)
     elif type(holder) is CellType:
-        yield id(holder.cell_contents), Member(holder, "cell_contents")
+        if id(holder.cell_contents) in wanted:
+            yield id(holder.cell_contents), Member(holder, "cell_contents")
     elif isinstance(holder, HARMLESS) or type(holder).__module__ == "typing":
         for value in gc.get_referents(holder):
             if id(value) in wanted:

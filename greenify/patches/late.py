@@ -70,10 +70,11 @@ def follow(journal: Journal, changes: Iterable[Change], names: Collection[str]) 
 class _Replacement:
     """What takes the place of one native function or class."""
 
-    __slots__ = ("choices", "patch")
+    __slots__ = ("choices", "owners", "patch")
 
     def __init__(self, patch: str) -> None:
         self.patch = patch
+        self.owners: list[object] = []  # the modules in which it was replaced
         self.choices: dict[str, Any] = {}  # by the name under which it was replaced
 
     def choose(self, name: object = None) -> Any:
@@ -98,6 +99,7 @@ class _Late:
                     replacement = self.replaced[id(change.before)] = _Replacement(change.patch)
                     self.held.append(change.before)
                 replacement.choices[str(change.name)] = change.after
+                replacement.owners.append(change.owner)
                 self.known[id(change.before)] = self.known.get(id(change.before), 0) + 2
         for number, replacement in self.replaced.items():
             self.new[number] = replacement.choose()
@@ -138,7 +140,9 @@ class _Late:
     def _rebind(self, node: Node) -> None:
         replacement = self.replaced[id(node.target)]
         for place in node.places:
-            self._write(place, replacement.choose(place.name), "rebound", replacement.patch)
+            # Other names for it in a module that is patched: if they were to follow, the patch would say so.
+            if not any(place.owner is owner for owner in replacement.owners):
+                self._write(place, replacement.choose(place.name), "rebound", replacement.patch)
         for derived in node.derived:
             if derived.places:
                 value = derived.renewed(self.new)

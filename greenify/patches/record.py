@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType, ModuleType
+from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any, Final, Literal
 
 __all__ = ["MISSING", "Change", "Patch", "label"]
@@ -104,6 +104,9 @@ def label(thing: object) -> str:
     name = getattr(thing, "__qualname__", None)
     if isinstance(name, str):
         module = getattr(thing, "__module__", None)
+        if isinstance(thing, FunctionType):
+            # functools.wraps overwrites __module__
+            module = thing.__globals__.get("__name__", module)
         if module is None:
             owner = getattr(thing, "__self__", None)
             module = owner.__name__ if isinstance(owner, ModuleType) else None

@@ -176,10 +176,10 @@ class Search:
             holders = self._hold([*{id(holder): holder for holder in holders + again}.values()])
             self._own.append(again)
         # Each holder once: looking at an instance may give it a dict of its own, which would be another.
-        for holder in holders:
-            self._enter(holder, wanted, derived)
-        del holder
-        self._enter_frames(wanted)
+        paused = self._hold([holder for holder in holders if isinstance(holder, FrameType)])
+        while holders:
+            self._enter(holders.pop(), wanted, derived)
+        self._enter_frames(wanted, paused)
         self._count([*self.counted.values(), *derived.values()], probe)
 
     def _not_in_modules(self, known: Mapping[int, int]) -> dict[int, Node]:
@@ -206,16 +206,19 @@ class Search:
         return container
 
     def _referrers(self, things: list[Any]) -> list[Any]:
-        found = gc.get_referrers(*things) if things else []
+        if not things:
+            return []
+        mark = object()
+        found = gc.get_referrers(*things, mark)
         own = self._ignored.union(map(id, self._own))
         return self._hold(
             [
                 holder
                 for holder in found
                 if id(holder) not in own
-                and not isinstance(holder, FrameType | Node)
+                and type(holder) is not Node
                 # The arguments of that very call.
-                and not (type(holder) is tuple and _same(holder, things))
+                and not (type(holder) is tuple and holder and holder[-1] is mark)
             ]
         )
 
@@ -246,7 +249,9 @@ class Search:
         return self._owners.get(id(thing), [])
 
     def _enter(self, holder: Any, wanted: dict[int, Node], derived: dict[int, Node]) -> None:
-        """Write down what `holder` holds of `wanted`."""
+        """Write down what `holder`, which may be anything but a frame, holds of `wanted`."""
+        if isinstance(holder, FrameType):
+            return
         exempt = self._is_exempt(holder)
         owners = self._owners_of(holder)
         module = self._modules.get(id(holder))
@@ -293,11 +298,18 @@ class Search:
             )
         return is_exempt(type(holder).__module__)
 
-    def _enter_frames(self, wanted: dict[int, Node]) -> None:
-        """Look at the variables of running functions: the garbage collector does not."""
+    def _enter_frames(self, wanted: dict[int, Node], paused: list[FrameType]) -> None:
+        """Look at the variables of functions: the garbage collector does not know of running ones.
+
+        Args:
+            wanted: the objects to look for.
+            paused: the frames that the garbage collector did find; a generator's, on CPython 3.10.
+        """
+        running: set[int] = set()
         stack = list(sys._current_frames().values())
         while stack:
             frame = stack.pop()
+            running.add(id(frame))
             if frame.f_back is not None:
                 stack.append(frame.f_back)
             # A module's variables are its globals.
@@ -307,8 +319,16 @@ class Search:
                 for variable, value in frame.f_locals.items():
                     node = wanted.get(id(value))
                     if node is not None:
-                        node.found += 1
+                        # Up to CPython 3.12, what we look at is a copy that the frame keeps.
+                        node.found += 1 if sys.version_info >= (3, 13) else 2
                         node.stuck.append(f"the variable {variable!r} of {frame_name(frame)}")
+        while paused:
+            frame = paused.pop()
+            if id(frame) not in running:
+                for held in gc.get_referents(frame):
+                    if id(held) in wanted:
+                        wanted[id(held)].found += 1
+                        wanted[id(held)].stuck.append(f"a variable of {frame_name(frame)}")
         # One of them is our own: a cycle.
         del frame
 
@@ -321,10 +341,6 @@ class Search:
     def _excess(self, node: Node) -> int:
         own = sum(sum(map(is_, container, _forever(node.target))) for container in self._own)
         return sys.getrefcount(node.target) - own - node.found
-
-
-def _same(one: tuple[Any, ...], other: list[Any]) -> bool:
-    return len(one) == len(other) and all(map(is_, one, other))
 
 
 def _forever(thing: Any) -> Iterator[Any]:

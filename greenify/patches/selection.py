@@ -21,15 +21,14 @@ ORDER: tuple[str, ...] = (
     "socket",
     "ssl",
     "asyncio",
+    "multiprocessing",
 )
 """The names of the patches, in the order in which they are applied; each is a file in this folder."""
 
 NEEDS: dict[str, tuple[str, ...]] = {
-    "queue": (),
-    "subprocess": ("os", "select", "selectors", "thread"),
     "ssl": ("socket",),
 }
-"""What a patch cannot do without: its cooperative methods call what those patches make cooperative."""
+"""What a patch cannot do without: its cooperative methods rely on what those patches have changed."""
 
 ALIASES: dict[str, str] = {
     "_thread": "thread",
