@@ -68,11 +68,20 @@ def line(row: Comparison) -> str:
 
 
 def details(row: Comparison, tracebacks: bool = False) -> Iterable[str]:
-    """What went wrong in a module; with `tracebacks`, everything that is known of it."""
+    """What went wrong in a module; with `tracebacks`, everything that is known of it.
+
+    Tests that did not run are many at a time, for one reason: they are counted only.
+    """
+    missing = [failure for failure in row.unexpected if failure.record.outcome is Outcome.MISSING]
+    few = len(missing) <= 3
     for failure in row.unexpected:
+        if failure.record.outcome is Outcome.MISSING and not few:
+            continue
         alone = f"  (alone: {failure.record.alone.value})" if failure.record.alone else ""
         yield f"    {failure.record.outcome.value.upper():7} {failure.test}{alone}"
         yield from _explain(failure, tracebacks)
+    if not few:
+        yield f"    MISSING {len(missing)} tests, from {missing[0].test} on"
     for complaint in row.complaints:
         yield f"    PROBLEM {complaint}"
     if tracebacks:

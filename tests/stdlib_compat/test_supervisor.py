@@ -60,6 +60,8 @@ class TestOutcomes:
                 def test_error(self): raise LookupError("lost")
                 def test_exit(self): sys.exit(3)
                 def test_skip(self): self.skipTest("no moon")
+                @unittest.skip("no sun")
+                def test_skipped_from_outside(self): pass
                 @unittest.expectedFailure
                 def test_xfail(self): self.fail()
                 @unittest.expectedFailure
@@ -72,11 +74,13 @@ class TestOutcomes:
             "test_error": Outcome.ERROR,
             "test_exit": Outcome.ERROR,
             "test_skip": Outcome.SKIP,
+            "test_skipped_from_outside": Outcome.SKIP,
             "test_xfail": Outcome.XFAIL,
             "test_xpass": Outcome.XPASS,
         }
         assert "LookupError: lost" in result.tests["fake.Kinds.test_error"].detail
         assert result.tests["fake.Kinds.test_skip"].detail == "no moon"
+        assert result.tests["fake.Kinds.test_skipped_from_outside"].detail == "no sun"
         assert result.processes == 1
         assert not result.incidents
 
