@@ -17,7 +17,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from greenify import core
 from greenify.core.fork import fork_hooks
-from greenify.core.hub import Hub, hubs, on_new_hub
+from greenify.core.hub import Hub, Throw, hubs, on_new_hub
 from greenify.core.workers import default_workers
 from greenify.errors import TaskExit
 from greenify.event import Event
@@ -61,7 +61,17 @@ on_new_hub(_name_main_thread)
 class GreenThread(greenlet):
     """A thread of the program, run as a greenlet."""
 
-    __slots__ = ("_args", "_function", "_kwargs", "handle", "hub", "ident", "locals", "sentinel")
+    __slots__ = (
+        "_args",
+        "_function",
+        "_kwargs",
+        "_to_raise",
+        "handle",
+        "hub",
+        "ident",
+        "locals",
+        "sentinel",
+    )
 
     def __init__(
         self,
@@ -80,6 +90,18 @@ class GreenThread(greenlet):
         self.locals: Any = None
         self.sentinel: Lock | None = None
         self.handle = handle
+        self._to_raise: BaseException | None = None
+
+    def throw_soon(self, error: BaseException) -> None:
+        """Have `error` raised in the thread, where it waits or at its beginning.  Any OS thread."""
+        if self.hub.foreign():
+            self.hub.call_from_thread(self.throw_soon, error)
+        elif self.dead:
+            pass
+        elif not self:
+            self._to_raise = error
+        else:
+            self.hub.ready.append(Throw(self, error))
 
     def __repr__(self) -> str:
         thread = threading._active.get(self.ident)  # type: ignore[attr-defined]
@@ -111,6 +133,8 @@ class GreenThread(greenlet):
     def _call(self) -> None:
         function = self._function
         try:
+            if self._to_raise is not None:
+                raise self._to_raise
             function(*self._args, **self._kwargs)
         except (SystemExit, TaskExit, GreenletExit):
             # SystemExit ends a thread silently, as documented of _thread.exit.

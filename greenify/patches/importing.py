@@ -61,8 +61,12 @@ class _Finder:
         return None
 
 
-def when_imported(journal: Journal, name: str, action: Callable[[ModuleType], object]) -> None:
+def when_imported(
+    journal: Journal, name: str, action: Callable[[ModuleType], object], again: bool = False
+) -> None:
     """Call ``action(module)`` as soon as the module `name` has run; now, if it has already.
+
+    With `again`, also when somebody removes it from `sys.modules` and imports it afresh.
 
     Undoing the journal takes the hook away.  What `action` does to the module is its own to undo: it
     writes through the journal.
@@ -70,7 +74,8 @@ def when_imported(journal: Journal, name: str, action: Callable[[ModuleType], ob
     module = sys.modules.get(name)
     if module is not None:
         action(module)
-        return
+        if not again:
+            return
     finder = _Finder(name, action)
     sys.meta_path.insert(0, cast(Any, finder))
 

@@ -6,13 +6,28 @@ Queue, LifoQueue and PriorityQueue are Python over threading's locks: they need 
 from __future__ import annotations
 
 import queue
-from typing import Any
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
 from greenify.queue import SimpleQueue
 
-__all__ = ["PATCHES"]
+if TYPE_CHECKING:
+    from greenify.patches.journal import Journal
+
+__all__ = ["PATCHES", "finish"]
 
 _names: dict[str, Any] = {"SimpleQueue": SimpleQueue}
 
 PATCHES = (Patch(queue, replace=_names),)
+
+
+def finish(journal: Journal) -> None:
+    """Patch the C module, from which a fresh `queue` would take the native class."""
+    when_imported(journal, "_queue", partial(_patch_native, journal), again=True)
+
+
+def _patch_native(journal: Journal, module: ModuleType) -> None:
+    journal.apply("queue", (Patch(module, replace=_names),))

@@ -104,9 +104,12 @@ def label(thing: object) -> str:
     name = getattr(thing, "__qualname__", None)
     if isinstance(name, str):
         module = getattr(thing, "__module__", None)
-        if isinstance(thing, FunctionType):
-            # functools.wraps overwrites __module__
-            module = thing.__globals__.get("__name__", module)
+        # What stands in for another module's may say that it comes from there, as functools.wraps does.
+        functions = vars(thing).values() if isinstance(thing, type) else (thing,)
+        for function in functions:
+            if isinstance(function, FunctionType) and function.__qualname__.startswith(name):
+                module = function.__globals__.get("__name__", module)
+                break
         if module is None:
             owner = getattr(thing, "__self__", None)
             module = owner.__name__ if isinstance(owner, ModuleType) else None

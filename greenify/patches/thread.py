@@ -9,10 +9,14 @@ from __future__ import annotations
 import _thread
 import sys
 import threading
+from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from greenify.green import thread as green
+from greenify.green.async_exc import make_set_async_exc
 from greenify.green.native_threads import HandleStandIn, LockStandIn
+from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
 
 if TYPE_CHECKING:
@@ -65,7 +69,23 @@ PATCHES = (
 
 
 def finish(journal: Journal) -> None:
-    """Let green threads join the main thread and the native threads that run already."""
+    """Adapt what is not a plain attribute: live threads, ctypes, the names that `threading` exports."""
+    _convert_threads(journal)
+    when_imported(journal, "ctypes", partial(_patch_ctypes, journal))
+    # What a module exports says that it comes from there.
+    for exported in (green.Lock, green.local, green.get_ident):
+        journal.replace(exported, "__module__", "threading")
+
+
+def _patch_ctypes(journal: Journal, ctypes: ModuleType) -> None:
+    name = "PyThreadState_SetAsyncExc"
+    api: Any = ctypes.pythonapi
+    twin = make_set_async_exc(api[name], ctypes.py_object)
+    journal.apply("thread", (), lambda journal: journal.replace(api, name, twin))
+
+
+def _convert_threads(journal: Journal) -> None:
+    # Green threads have to be able to join the main thread and the native threads that run already.
     module: Any = threading
     main = threading.main_thread()
     attribute = "_handle" if sys.version_info >= (3, 13) else "_tstate_lock"

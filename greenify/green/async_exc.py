@@ -1,0 +1,73 @@
+"""`PyThreadState_SetAsyncExc`, by which programs end their threads through ctypes, for green threads.
+
+The C function finds OS threads by their identifiers, and a green thread is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from greenlet import getcurrent
+
+from greenify.core.hub import Hub, hubs
+from greenify.green.thread import GreenThread
+
+__all__ = ["make_set_async_exc"]
+
+
+def make_set_async_exc(native: Callable[[Any, Any], int], pointer: Any) -> Callable[..., int]:
+    """The function that takes the place of `native`.
+
+    Args:
+        native: ``ctypes.pythonapi.PyThreadState_SetAsyncExc``.
+        pointer: ``ctypes.py_object``.
+    """
+
+    def set_async_exc(thread_id: Any, exception: Any) -> int:
+        """Raise `exception` in a thread: in a green one, where it waits.
+
+        Args:
+            thread_id: what `threading.get_ident` returned in it, as a number or a ctypes integer.
+            exception: an exception or its class, or a `ctypes.py_object` of one.
+
+        Returns:
+            How many threads have been found: 0 or 1.
+        """
+        ident = getattr(thread_id, "value", thread_id)
+        found = _find(ident)
+        if found is None:
+            return native(thread_id, exception)
+        hub, target = found
+        error = exception.value if isinstance(exception, pointer) else exception
+        if target is getcurrent():
+            return native(type(thread_id)(hub.ident), exception)
+        if isinstance(error, type):
+            error = error()
+        if isinstance(target, GreenThread):
+            target.throw_soon(error)
+        else:
+            hub.call_from_thread(hub.interrupt_main, _Raise(error))
+        return 1
+
+    return set_async_exc
+
+
+def _find(ident: object) -> tuple[Hub, Any] | None:
+    for hub in tuple(hubs):
+        if ident == hub.ident:
+            return None if hub.main is getcurrent() or hub.foreign() else (hub, hub.main)
+        for task in tuple(hub.tasks):
+            if isinstance(task, GreenThread) and task.ident == ident:
+                return hub, task
+    return None
+
+
+class _Raise:
+    """A call that raises."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __call__(self) -> None:
+        raise self._error
