@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from greenify.patches.importing import when_imported
@@ -31,6 +31,16 @@ _FUNCTIONS = (
 )
 
 
+_running: Any
+_plain: Any
+
+
+def _get_event_loop(self: Any) -> Any:
+    # Where C code wants "the" loop it looks for a running one in C, and then asks the policy.
+    loop = _running()
+    return _plain(self) if loop is None else loop
+
+
 def _patch_events(journal: Journal, events: ModuleType) -> None:
     replace: dict[str, Any] = {
         name: getattr(events, f"_py_{name}")
@@ -38,17 +48,20 @@ def _patch_events(journal: Journal, events: ModuleType) -> None:
         if hasattr(events, f"_py_{name}")
     }
     policy: Any = events.BaseDefaultEventLoopPolicy
-    plain = policy.get_event_loop
-
-    def get_event_loop(self: Any) -> Any:
-        # Where C code wants "the" loop it looks for a running one in C, and then asks the policy.
-        loop = events._get_running_loop()
-        return plain(self) if loop is None else loop
-
-    get_event_loop.__doc__ = plain.__doc__
+    asked = FunctionType(
+        _get_event_loop.__code__,
+        # A deprecation warning in there names the first caller outside of asyncio: not us.
+        {
+            "__name__": events.__name__,
+            "_running": events._py__get_running_loop,
+            "_plain": policy.get_event_loop,
+        },
+        "get_event_loop",
+    )
+    asked.__doc__ = policy.get_event_loop.__doc__
     journal.apply(
         "asyncio",
-        (Patch(events, replace=replace), Patch(policy, replace={"get_event_loop": get_event_loop})),
+        (Patch(events, replace=replace), Patch(policy, replace={"get_event_loop": asked})),
     )
 
 

@@ -1,0 +1,133 @@
+"""The cooperative twin of `_multiprocessing.SemLock`, the C semaphore under multiprocessing's locks and queues.
+
+A semaphore of the kernel cannot be waited for like a descriptor.  While the caller is the only thread of its
+process it blocks in the kernel, as a pool's worker does all day.  With other threads about it tries again after
+pauses that grow from 0.2 to 10 ms; nothing else here polls.
+"""
+
+from __future__ import annotations
+
+import _multiprocessing
+import time
+from typing import TYPE_CHECKING, Any
+
+from greenlet import greenlet
+
+from greenify import core
+from greenify.identity import current_thread_greenlet
+from greenify.locks import Lock
+
+__all__ = ["SemLock"]
+
+_monotonic = time.monotonic
+_RECURSIVE = 0  # the kind of a re-entrant lock (RECURSIVE_MUTEX in multiprocessing.synchronize)
+_SHORTEST = 0.0002
+_LONGEST = 0.01
+
+if TYPE_CHECKING:
+    _Native = Any
+else:
+    _Native = _multiprocessing.SemLock
+
+
+class SemLock(_Native):
+    """A semaphore shared between processes, whose `acquire` lets the other threads of this one run.
+
+    The C code knows owners by OS thread; green threads share theirs, so the owner of a re-entrant lock within
+    this process is kept here.
+    """
+
+    _inner: Lock | None = None
+    _owner: greenlet | None = None
+
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        """Take the semaphore; see `multiprocessing.Semaphore.acquire`.  A negative time-out counts as 0."""
+        deadline = None
+        if block and timeout is not None:
+            deadline = _monotonic() + max(0.0, timeout)
+        if self.kind != _RECURSIVE:
+            return self._take(block, deadline)
+        me = current_thread_greenlet()
+        if self._owner is me:
+            return bool(_Native.acquire(self, False))
+        if self._inner is None:
+            self._inner = Lock()
+        inner = self._inner
+        remaining = -1 if deadline is None else max(0.0, deadline - _monotonic())
+        if not (inner.acquire(True, remaining) if block else inner.acquire(False)):
+            return False
+        try:
+            taken = self._take(block, deadline)
+        except BaseException:
+            inner.release()
+            raise
+        if taken:
+            self._owner = me
+        else:
+            inner.release()
+        return taken
+
+    def _take(self, block: bool, deadline: float | None) -> bool:
+        if _Native.acquire(self, False):
+            return True
+        if not block:
+            return False
+        pause = _SHORTEST
+        while True:
+            if _alone():
+                if deadline is None:
+                    return bool(_Native.acquire(self, True))
+                return bool(_Native.acquire(self, True, max(0.0, deadline - _monotonic())))
+            if deadline is not None:
+                remaining = deadline - _monotonic()
+                if remaining <= 0:
+                    return False
+                pause = min(pause, remaining)
+            core.sleep(pause)
+            if _Native.acquire(self, False):
+                return True
+            pause = min(2 * pause, _LONGEST)
+
+    def release(self) -> None:
+        """Give the semaphore back; see `multiprocessing.Semaphore.release`."""
+        if self.kind != _RECURSIVE:
+            _Native.release(self)
+            return
+        if self._owner is not current_thread_greenlet():
+            raise AssertionError("attempt to release recursive lock not owned by thread")
+        _Native.release(self)
+        if not _Native._count(self):
+            self._owner = None
+            if self._inner is not None:
+                self._inner.release()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+    def _is_mine(self) -> bool:
+        if self.kind != _RECURSIVE:
+            return bool(_Native._is_mine(self))
+        return self._owner is not None and self._owner is current_thread_greenlet()
+
+    def _after_fork(self) -> None:
+        _Native._after_fork(self)
+        self._inner = None
+        self._owner = None
+
+
+def _alone() -> bool:
+    """Whether nothing else could run in this OS thread, so that it may block in the kernel."""
+    hub = core.current_hub()
+    if hub is None:
+        return True
+    me = current_thread_greenlet()
+    return (
+        all(task is me for task in tuple(hub.tasks))
+        and (me is hub.main or hub.main.dead)
+        and not hub.timers.pending()
+        and not hub.lent
+        and not hub.users
+    )
