@@ -65,13 +65,15 @@ _ROUNDS = 8
 class Call:
     """A callback on the ready queue."""
 
-    __slots__ = ("_args", "_function")
+    __slots__ = ("_args", "_function", "begun")
 
     def __init__(self, function: Callable[..., object], *args: Any) -> None:
         self._function = function
         self._args = args
+        self.begun = False
 
     def switch(self) -> None:
+        self.begun = True
         try:
             self._function(*self._args)
         except Exception:
@@ -87,15 +89,17 @@ class Throw:
         sender: asked by ``sender.wanted()`` at the last moment whether it shall arrive.
     """
 
-    __slots__ = ("_exception", "_sender", "target")
+    __slots__ = ("_exception", "_sender", "begun", "target")
 
     def __init__(self, target: greenlet, exception: BaseException, sender: Any = None) -> None:
         self.target = target
         self._exception = exception
         self._sender = sender
+        self.begun = False
 
     def switch(self) -> None:
         if not self.target.dead and (self._sender is None or self._sender.wanted()):
+            self.begun = True
             self.target.throw(self._exception)
 
 
@@ -194,6 +198,7 @@ class Hub:
         self.interrupts: deque[Callable[[], None]] = deque()
         # What has hit the hub and is on its way to the main greenlet.
         self.failures: tuple[BaseException, ...] = ()
+        self._interrupted: tuple[Any, ...] = ()  # the entries whose switch() it has come out of
         self._in_loop = False
         self._nested = 0  # how many cycles run on top of the hub's own
         self._wakes = 0  # how many times one of those has been woken
@@ -320,7 +325,8 @@ class Hub:
     def interrupt_main(self, function: Callable[[], None]) -> None:
         """Have the main greenlet call `function` at the place where it waits, before it waits on."""
         self.interrupts.append(function)
-        self.ready.append(_MainInterrupt(self))
+        # First: if the main greenlet is ready too, it would otherwise run on without it to its next wait.
+        self.ready.appendleft(_MainInterrupt(self))
         if self.sleeping:
             self.interrupt()
 
@@ -342,7 +348,7 @@ class Hub:
 
     # The cycle.
 
-    def _run(self, levels: int = 3) -> None:
+    def _run(self, levels: int = 5) -> None:
         # A signal handler that was installed behind our back may raise between any two instructions here,
         # and several signals may be pending at once.  Each level catches what hits the one below it in its
         # few unguarded instructions.
@@ -368,17 +374,28 @@ class Hub:
             return
         ready = self.ready
         if not self._nested:
+            # Python 3.10 runs handlers at the beginning of a `finally` block, which then does nothing.
+            self._in_loop = self.sleeping = False
             for item in tuple(ready):
                 if item.__class__ is _Mark:
                     ready.remove(item)
         self.descriptors.wake_all()
+        for item in self._interrupted:
+            # A handler may have raised on the way into it.
+            if item.__class__ in (Call, Throw) and not item.begun:
+                ready.append(item)
+        self._interrupted = ()
         ready.append(self.pair)
-        ready.extend(_Failure(self) for _ in self.failures)
+        if self.interrupts:
+            ready.append(_MainInterrupt(self))
+        # First, or the main greenlet would take its waking for the news it waits for.
+        ready.extendleft(_Failure(self) for _ in self.failures)
 
     def _run_nested(self) -> None:
         # The hub's own greenlet waits: run the others on top of its stack until something switches to it.
         ready = self.ready
         me = self.greenlet
+        item: Any = None
         mark = _Mark()
         marks_below: list[_Mark] = []
         thrown: Throw | None = None
@@ -386,6 +403,7 @@ class Hub:
         wakes = self._wakes
         # The cycle below may be about to sleep; while we run, wakers need not write bytes.
         asleep, self.sleeping = self.sleeping, False
+        in_loop = self._in_loop
         self._nested += 1
         try:
             while self._wakes == wakes:
@@ -402,6 +420,7 @@ class Hub:
                             self._wakes += 1
                         else:
                             item.switch()
+                    item = None
                     if self._wakes == wakes:
                         self._look()
                         if not ready:
@@ -410,6 +429,9 @@ class Hub:
                     if self.abandoned:
                         raise
                     self.failures += (exc,)
+                    self._interrupted += (item,)
+                    self._in_loop = in_loop
+                    self.sleeping = False
                     while mark in ready:
                         ready.remove(mark)
         finally:
@@ -434,9 +456,14 @@ class Hub:
         while True:
             if ready:
                 append(_END)
-                # iter() pops in C: no signal handler can run between the pop and the switch.
-                for item in iter(popleft, _END):
-                    item.switch()
+                item = None
+                try:
+                    # iter() pops in C: no signal handler can run between the pop and the switch.
+                    for item in iter(popleft, _END):
+                        item.switch()
+                except BaseException:
+                    self._interrupted += (item,)
+                    raise
             if ready and rounds < _ROUNDS:
                 rounds += 1
                 if heap and heap[0][0] <= _monotonic():

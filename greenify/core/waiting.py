@@ -26,7 +26,8 @@ def wait(fd: int, writing: bool, deadline: float | None = None) -> bool:
         deadline: a `time.monotonic` time in seconds, or None.
 
     Returns:
-        False if the deadline passed first.
+        False if the deadline passed first.  True may come too early (somebody else has taken the data, the
+        kernel reports on a file that had the number before), so a caller that must not block looks again.
 
     Raises:
         OSError: EBADF, `fd` is not open or was closed meanwhile.

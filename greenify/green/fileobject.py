@@ -239,12 +239,11 @@ def _rebuild(model: Any, fd: int, closefd: bool, newline: str | None) -> Any:
     if isinstance(buffered, io.BufferedRandom):
         return None
     made: Any = CooperativeFileIO(fd, mode, closefd)
-    if buffered is raw:
-        return made
-    # The size of the buffer can be had no other way.
-    size = buffered.__sizeof__() - type(buffered).__basicsize__
-    kind = CooperativeBufferedReader if isinstance(buffered, io.BufferedReader) else None
-    made = (kind or CooperativeBufferedWriter)(made, size)
+    if buffered is not raw:
+        reading = isinstance(buffered, io.BufferedReader)
+        kind = CooperativeBufferedReader if reading else CooperativeBufferedWriter
+        # The size of the buffer can be had no other way.
+        made = kind(made, buffered.__sizeof__() - type(buffered).__basicsize__)
     if text is None:
         return made
     result: Any = io.TextIOWrapper(

@@ -1,15 +1,15 @@
-"""The cooperative twin of `_multiprocessing.SemLock`, the C semaphore under multiprocessing's locks and queues.
+"""The cooperative twin of `_multiprocessing.SemLock`, the C semaphore under multiprocessing's locks.
 
-A semaphore of the kernel cannot be waited for like a descriptor.  While the caller is the only thread of its
-process it blocks in the kernel, as a pool's worker does all day.  With other threads about it tries again after
-pauses that grow from 0.2 to 10 ms; nothing else here polls.
+A semaphore of the kernel cannot be waited for like a descriptor.  While the caller is the only thread of
+its process it blocks in the kernel, as a pool's worker does all day.  With other threads about it tries
+again after pauses that grow from 0.2 to 10 ms; nothing else here polls.
 """
 
 from __future__ import annotations
 
-import _multiprocessing
+import _multiprocessing  # type: ignore[import-not-found]
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from greenlet import greenlet
 
@@ -24,13 +24,10 @@ _RECURSIVE = 0  # the kind of a re-entrant lock (RECURSIVE_MUTEX in multiprocess
 _SHORTEST = 0.0002
 _LONGEST = 0.01
 
-if TYPE_CHECKING:
-    _Native = Any
-else:
-    _Native = _multiprocessing.SemLock
+_Native: Any = _multiprocessing.SemLock
 
 
-class SemLock(_Native):
+class SemLock(_multiprocessing.SemLock):  # type: ignore[misc]
     """A semaphore shared between processes, whose `acquire` lets the other threads of this one run.
 
     The C code knows owners by OS thread; green threads share theirs, so the owner of a re-entrant lock within

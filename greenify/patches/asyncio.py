@@ -8,6 +8,7 @@ imports it.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,9 @@ _FUNCTIONS = (
 )
 
 
-_running: Any
-_plain: Any
+# Given to the function below by `_patch_events`.
+_running: Callable[[], Any] = None  # type: ignore[assignment]
+_plain: Callable[[Any], Any] = None  # type: ignore[assignment]
 
 
 def _get_event_loop(self: Any) -> Any:

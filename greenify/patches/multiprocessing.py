@@ -8,7 +8,7 @@ from __future__ import annotations
 from greenify.patches.record import Patch
 
 try:
-    import _multiprocessing
+    import _multiprocessing  # type: ignore[import-not-found]
 
     from greenify.green.multiprocessing import SemLock
 except ImportError:

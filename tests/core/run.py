@@ -20,6 +20,6 @@ def run(code: str, *args: object, timeout: float = 30, options: Sequence[str] = 
     return result.stdout
 
 
-def running(code: str, *args: object, timeout: float = 60) -> Any:
+def running(code: str, *args: object, timeout: float = 20) -> Any:
     """Start `code` and talk to it; see `tests.support.running_python`."""
     return running_python(code, *args, greenify=False, timeout=timeout, env=ENV)
