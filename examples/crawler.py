@@ -56,6 +56,7 @@ class Report:
     errors: dict[str, str] = field(default_factory=dict)
     bytes: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     peak_threads: int = 0
     peak_memory_kib: int = 0
     interrupted: bool = False
@@ -135,7 +136,7 @@ class Crawler:
 
     def run(self) -> None:
         """Crawl; Ctrl-C is noted in the report and raised again."""
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         self._add(self.report.start, [""])
         try:
             if self.workers == 0:
@@ -146,7 +147,7 @@ class Crawler:
             self.report.interrupted = True
             raise
         finally:
-            self._finish(began)
+            self._finish(began, cpu)
 
     def _run_serially(self) -> None:
         with requests.Session() as session:
@@ -235,11 +236,12 @@ class Crawler:
         ours = parts.scheme in ("http", "https") and parts.hostname == self.host
         return url if ours else None
 
-    def _finish(self, began: float) -> None:
+    def _finish(self, began: float, cpu: float) -> None:
         with self._lock:
             self._stopped = True  # what comes in from now on is too late for the report
             self._usage.sample()
             self.report.seconds = time.perf_counter() - began
+            self.report.cpu_seconds = time.process_time() - cpu
             self.report.peak_threads = self._usage.threads
             self.report.peak_memory_kib = self._usage.memory_kib
             self.report.pages.sort()
@@ -273,7 +275,7 @@ def show(report: Report, console: Console) -> None:
         "redirects": f"{len(report.redirects):,}",
         "errors": f"{len(report.errors):,}" + (f" ({kinds})" if kinds else ""),
         "bytes": f"{report.bytes:,}",
-        "seconds": f"{report.seconds:.2f}",
+        "seconds": f"{report.seconds:.2f} ({report.cpu_seconds:.2f} of the processor)",
         "peak OS threads": f"{report.peak_threads}",
         "peak memory": f"{report.peak_memory_kib / 1024:.1f} MiB",
     }

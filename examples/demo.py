@@ -57,6 +57,7 @@ class Run:
     errors: dict[str, str]
     bytes: int
     seconds: float
+    cpu_seconds: float
     peak_threads: int
     peak_memory_kib: int
 
@@ -79,6 +80,10 @@ class Outcome:
     @property
     def seconds(self) -> float:
         return statistics.median_low(run.seconds for run in self.runs)
+
+    @property
+    def cpu_seconds(self) -> float:
+        return statistics.median_low(run.cpu_seconds for run in self.runs)
 
     @property
     def peak_threads(self) -> int:
@@ -138,6 +143,7 @@ def show(outcomes: Sequence[Outcome], console: Console) -> None:
     table.add_row("megabytes", *(f"{run.bytes / 1e6:.1f}" for run in runs))
     table.add_row("seconds", *(f"{outcome.seconds:.2f}" for outcome in outcomes))
     table.add_row("speed-up", *(f"{serial.seconds / o.seconds:.1f} x" for o in outcomes))
+    table.add_row("CPU seconds", *(f"{outcome.cpu_seconds:.2f}" for outcome in outcomes))
     table.add_row("peak OS threads", *(str(outcome.peak_threads) for outcome in outcomes))
     table.add_row("peak memory", *(f"{outcome.peak_memory_mib:.1f} MiB" for outcome in outcomes))
     console.print(table)
@@ -175,6 +181,9 @@ def compare(url: str, arguments: Sequence[str], options: argparse.Namespace) -> 
     promises = goals(*outcomes)
     for text, kept in results + promises:
         console.print("[green]yes[/green]" if kept else "[red] no[/red]", text, highlight=False)
+    if (load := os.getloadavg()[0]) > (processors := os.cpu_count() or 1):
+        # The scheduler favours a process of many threads over one that does the same in one thread.
+        console.print(f"This machine is busy: {load:.1f} wanted its {processors} processors.")
     must = results + promises if options.strict else results
     return 0 if all(kept for _, kept in must) else 1
 
