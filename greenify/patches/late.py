@@ -265,13 +265,14 @@ def _place_name(place: Place) -> str | None:
 
 def _native_threads() -> Iterator[str]:
     """The names of the running OS threads but the caller's and greenify's own."""
-    me = _get_ident()
     active = dict(threading._active)  # type: ignore[attr-defined]
-    for ident, frame in _current_frames().items():
-        outermost = frame
-        while outermost.f_back is not None:
-            outermost = outermost.f_back
-        if ident == me or is_exempt(outermost.f_globals.get("__name__")):
+    frames = _current_frames()
+    # Not our own: a variable that held it would make a cycle of it.
+    frames.pop(_get_ident(), None)
+    for ident, frame in frames.items():
+        while frame.f_back is not None:
+            frame = frame.f_back
+        if is_exempt(frame.f_globals.get("__name__")):
             continue
         thread = active.get(ident)
         yield repr(thread.name) if thread is not None else f"{ident:#x}"

@@ -42,6 +42,12 @@ def is_exempt(module: object) -> bool:
     return isinstance(module, str) and module.partition(".")[0] in EXEMPT
 
 
+# Py_TPFLAGS_HAVE_GC
+_HAVE_GC = 1 << 14
+
+# How many objects are asked for their references at once.
+_CHUNK = 1000
+
 # How far up the owners of a container are looked for: a closure's cell, its tuple, the function.
 _DEPTH = 3
 
@@ -88,6 +94,10 @@ class Node:
         self.derived: list[Node] = []
         self.parts: list[Node] = []
 
+    def reset(self) -> None:
+        """Forget what was found."""
+        self.__init__(self.target)  # type: ignore[misc]
+
     def tree(self) -> Iterator[Node]:
         """This node and everything that is derived from it."""
         yield self
@@ -130,23 +140,35 @@ class Search:
         if thawed:
             gc.unfreeze()
         try:
-            self._search(known, kinds)
+            if self._search(known, kinds, []):
+                more = _unlisted(kinds)
+                self._forget_own()
+                self._forget_derived()
+                for node in self.nodes.values():
+                    node.reset()
+                self._search(known, kinds, more)
         finally:
             if thawed:
                 gc.freeze()
-            # What is left of this search must not be found by the next.
-            self._owners.clear()
-            for container in self._own:
-                container.clear()
-            self._own.clear()
+            self._forget_own()
+
+    def _forget_own(self) -> None:
+        # What is left of this search must not be found by the next.
+        self._owners.clear()
+        for container in self._own:
+            container.clear()
+        self._own.clear()
 
     def forget(self) -> None:
         """Drop the results, which refer to each other in cycles."""
+        self._forget_derived()
+        self.nodes.clear()
+        self.counted.clear()
+
+    def _forget_derived(self) -> None:
         for node in (*self.nodes.values(), *self.counted.values()):
             for part in node.tree():
                 part.parts.clear()
-        self.nodes.clear()
-        self.counted.clear()
 
     def _index_modules(self) -> None:
         for name, module in list(sys.modules.items()):
@@ -156,13 +178,25 @@ class Search:
                 if is_exempt(name) or _is_left_alone(contents):
                     self._exempt.add(id(contents))
 
-    def _search(self, known: Mapping[int, int], kinds: frozenset[type]) -> None:
-        """Three looks: who holds the targets; who holds what is derived from them; and whose those are."""
+    def _search(self, known: Mapping[int, int], kinds: frozenset[type], more: list[Any]) -> bool:
+        """Three looks: who holds the targets; who holds what is derived from them; and whose those are.
+
+        Returns:
+            Whether there are instances of `kinds` that the garbage collector does not list.  Those have to
+            be given in `more`, which is emptied.
+        """
         everything = gc.get_objects()
         found = self._hold([thing for thing in everything if type(thing) in kinds])
         del everything
+        found.extend(more)
+        more.clear()
         self.counted = {id(target): Node(target) for target in found}
         wanted: dict[int, Node] = {**self._not_in_modules(known), **self.counted}
+        unlisted = [
+            wanted.setdefault(id(kind), self.nodes.get(id(kind)) or Node(kind))
+            for kind in kinds
+            if not kind.__flags__ & _HAVE_GC
+        ]
         probe = Node(object())
         wanted[id(probe.target)] = probe
         targets = self._hold([node.target for node in wanted.values()])
@@ -180,7 +214,14 @@ class Search:
         while holders:
             self._enter(holders.pop(), wanted, derived)
         self._enter_frames(wanted, paused)
-        self._count([*self.counted.values(), *derived.values()], probe)
+        base = self._excess(probe)
+        for node in (*self.counted.values(), *derived.values()):
+            node.hidden = self._excess(node) - base
+        # Every instance refers to its type, and of those references the garbage collector does not know.
+        # (Two more are known: in `targets` of the caller, and in `kinds`.)
+        return any(
+            self._excess(node) - base - (id(node.target) in self.nodes) - 1 for node in unlisted
+        )
 
     def _not_in_modules(self, known: Mapping[int, int]) -> dict[int, Node]:
         """Find what modules hold of the targets, and return the nodes of those that others hold, too.
@@ -268,6 +309,8 @@ class Search:
                         node.derived.append(rebuild)
             return
         for number, where in scan(holder, wanted, owners):
+            if module is not None and wanted is not self.nodes and number in self.nodes:
+                continue  # from `_not_in_modules`
             node = wanted[number]
             node.found += 1
             if exempt:
@@ -332,12 +375,6 @@ class Search:
         # One of them is our own: a cycle.
         del frame
 
-    def _count(self, nodes: list[Node], probe: Node) -> None:
-        """Compare what has been found with the reference counts."""
-        base = self._excess(probe)
-        for node in nodes:
-            node.hidden = self._excess(node) - base
-
     def _excess(self, node: Node) -> int:
         own = sum(sum(map(is_, container, _forever(node.target))) for container in self._own)
         return sys.getrefcount(node.target) - own - node.found
@@ -346,3 +383,14 @@ class Search:
 def _forever(thing: Any) -> Iterator[Any]:
     while True:
         yield thing
+
+
+def _unlisted(kinds: frozenset[type]) -> list[Any]:
+    """The instances of `kinds` that are no objects of the garbage collector's, but are held by one."""
+    found: dict[int, Any] = {}
+    everything = gc.get_objects()
+    for start in range(0, len(everything), _CHUNK):
+        for thing in gc.get_referents(*everything[start : start + _CHUNK]):
+            if type(thing) in kinds and not gc.is_tracked(thing):
+                found[id(thing)] = thing
+    return list(found.values())
