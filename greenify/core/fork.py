@@ -14,7 +14,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from greenify.core import hub as _hub
-from greenify.core import signals, waiters, workers
+from greenify.core import signals, slices, waiters, workers
 
 __all__ = ["fork_hooks"]
 
@@ -27,6 +27,7 @@ fork_hooks: list[Any] = []
 
 def _after_in_child() -> None:
     waiters.generation += 1
+    slices.forked()
     old = _hub.current_hub()
     lost = _hub.abandon_all()
     _kept.extend(lost)

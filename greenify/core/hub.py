@@ -193,6 +193,7 @@ class Hub:
         self.sleeping = False
         self.abandoned = False  # this is the hub of a process that we have been forked from
         self.users = 0  # libuv handles of others (streams): the loop has to be turned for them
+        self.turns = 0  # rounds of the ready queue so far: whether it goes round (`slices.py`)
         self.lent = 0  # blocking calls under way on native threads, which will wake this hub
         self.on_signals: Callable[[bytes], None] | None = None
         self.interrupts: deque[Callable[[], None]] = deque()
@@ -455,6 +456,7 @@ class Hub:
         rounds = 0
         while True:
             if ready:
+                self.turns += 1
                 append(_END)
                 item = None
                 try:

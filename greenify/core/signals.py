@@ -20,6 +20,7 @@ from types import FrameType, SimpleNamespace
 from typing import Any
 
 from greenify.core import hub as _hub
+from greenify.core import slices
 from greenify.core.waiters import Waiter
 
 __all__ = [
@@ -94,6 +95,10 @@ def chain(fd: int, warn_on_full_buffer: bool = True) -> int:
 
 
 def _forward(numbers: bytes) -> None:
+    if slices.armed:
+        numbers = numbers.replace(slices.BYTE, b"")
+        if not numbers:
+            return
     while pausing:
         pausing.pop().wake()
     fd = _user_fd

@@ -16,16 +16,19 @@ from types import FrameType
 from typing import Any
 
 from greenify import core
+from greenify.core import slices
 from greenify.core.hub import current_hub, hubs, is_main_thread
 from greenify.core.signals import MainHandler, chain, holding, pausing
 from greenify.green._signalfd import open_signalfd
 from greenify.green.descriptor_io import runs_natively
 
 __all__ = [
+    "getitimer",
     "getsignal",
     "pause",
     "pthread_kill",
     "set_wakeup_fd",
+    "setitimer",
     "signal",
     "sigtimedwait",
     "sigwait",
@@ -42,6 +45,8 @@ _current_frames = sys._current_frames
 _native_signal = _signal.signal
 _native_getsignal = _signal.getsignal
 _native_set_wakeup_fd = _signal.set_wakeup_fd
+_native_setitimer = _signal.setitimer
+_native_getitimer = _signal.getitimer
 _native_pause = _signal.pause
 _native_pthread_kill = _signal.pthread_kill
 _native_sigwait = _signal.sigwait
@@ -59,6 +64,8 @@ def _require_main(function: str) -> None:
 
 
 def _unwrap(handler: Any) -> Any:
+    if handler is slices.on_tick:
+        return _signal.SIG_DFL
     return handler.original if isinstance(handler, MainHandler) else handler
 
 
@@ -72,6 +79,8 @@ def signal(signalnum: int, handler: Handler) -> Any:
         ValueError: the caller is not the main thread.
     """
     _require_main("signal")
+    if signalnum == slices.SIGNAL:
+        slices.give_up()
     if callable(handler) and not isinstance(handler, MainHandler):
         handler = MainHandler(handler)
     return _unwrap(_native_signal(signalnum, handler))
@@ -89,6 +98,8 @@ def wrap_handlers() -> None:
         return
     for number in _signal.valid_signals():
         handler = _native_getsignal(number)
+        if handler is slices.on_tick:
+            continue
         if callable(handler) and not isinstance(handler, MainHandler):
             _native_signal(number, MainHandler(handler))
 
@@ -142,6 +153,20 @@ def pthread_kill(thread_id: int, signalnum: int, /) -> None:
                 return
     # For the C library this would be a wild pointer.
     raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+
+
+def setitimer(which: int, seconds: float, interval: float = 0.0, /) -> tuple[float, float]:
+    """`signal.setitimer`.  The virtual timer, once the user sets it, is the user's."""
+    if which == slices.TIMER:
+        slices.give_up()
+    return _native_setitimer(which, seconds, interval)
+
+
+def getitimer(which: int, /) -> tuple[float, float]:
+    """`signal.getitimer`.  Our own use of the virtual timer does not show."""
+    if which == slices.TIMER and slices.armed:
+        return (0.0, 0.0)
+    return _native_getitimer(which)
 
 
 # Waiting.

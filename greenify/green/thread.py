@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import _thread
 import logging
+import os
 import sys
 import threading
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from greenify import core
+from greenify.core import slices
 from greenify.core.fork import fork_hooks
 from greenify.core.hub import Hub, Throw, hubs, on_new_hub
 from greenify.core.workers import default_workers
@@ -34,6 +36,8 @@ __all__ = [
     "ThreadHandle",
     "allocate_lock",
     "count",
+    "execv",
+    "execve",
     "get_ident",
     "local",
     "make_thread_handle",
@@ -43,6 +47,8 @@ __all__ = [
     "start_new_thread",
 ]
 
+_native_execv = os.execv
+_native_execve = os.execve
 _native_count = _thread._count
 _native_set_sentinel = getattr(_thread, "_set_sentinel", None)
 
@@ -200,6 +206,8 @@ def _launch(
 ) -> int:
     hub = core.home_hub()
     if not hub.foreign():
+        if slices.allowed and not slices.armed:
+            slices.arm()
         thread = GreenThread(hub, function, args, kwargs, handle)
         if handle is not None:
             handle._ident = thread.ident
@@ -236,6 +244,18 @@ def start_new_thread(
     _check(function, args, kwargs)
     sys.audit("_thread.start_new_thread", function, args, kwargs)
     return _launch(function, args, kwargs, None)
+
+
+def execv(path: Any, argv: Any, /) -> NoReturn:
+    """`os.execv`, with the timer of the time slices stopped first: a new program would inherit it."""
+    slices.disarm()
+    _native_execv(path, argv)
+
+
+def execve(path: Any, argv: Any, env: Any) -> NoReturn:
+    """`os.execve`; see `execv`."""
+    slices.disarm()
+    _native_execve(path, argv, env)
 
 
 def count() -> int:

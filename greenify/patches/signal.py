@@ -18,6 +18,8 @@ _replaced: dict[str, Any] = {
     "getsignal": green.getsignal,
     "set_wakeup_fd": green.set_wakeup_fd,
     "pause": green.pause,
+    "setitimer": green.setitimer,
+    "getitimer": green.getitimer,
     "pthread_kill": green.pthread_kill,
 }
 if hasattr(signal, "sigtimedwait"):

@@ -7,12 +7,15 @@ primitives that it takes from `_thread` are replaced, in both modules.
 from __future__ import annotations
 
 import _thread
+import os
+import posix
 import sys
 import threading
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from greenify.core import slices
 from greenify.green import thread as green
 from greenify.green.async_exc import make_set_async_exc
 from greenify.green.native_threads import HandleStandIn, LockStandIn
@@ -62,14 +65,21 @@ else:
     _threading_names["_set_sentinel"] = green.set_sentinel
     _threading_names["_start_new_thread"] = green.start_new_thread
 
+# A program that takes this one's place inherits the timer of the time slices, and no handler.
+_exec: dict[str, Any] = {"execv": green.execv, "execve": green.execve}
+
 PATCHES = (
     Patch(_thread, replace=_thread_names),
     Patch(threading, replace=_threading_names),
+    Patch(os, replace=_exec),
+    Patch(posix, replace=_exec),
 )
 
 
 def finish(journal: Journal) -> None:
-    """Adapt what is not a plain attribute: live threads, ctypes, the names that `threading` exports."""
+    """Adapt what is not a plain attribute: live threads, ctypes, names of exports; allow time slices."""
+    slices.allow(True)
+    journal.on_undo(partial(slices.allow, False))
     _convert_threads(journal)
     when_imported(journal, "ctypes", partial(_patch_ctypes, journal))
     # What a module exports says that it comes from there.
@@ -80,7 +90,7 @@ def finish(journal: Journal) -> None:
 def _patch_ctypes(journal: Journal, ctypes: ModuleType) -> None:
     name = "PyThreadState_SetAsyncExc"
     api: Any = ctypes.pythonapi
-    twin = make_set_async_exc(api[name], ctypes.py_object)
+    twin = make_set_async_exc(ctypes)
     journal.apply("thread", (), lambda journal: journal.replace(api, name, twin))
 
 

@@ -1,0 +1,141 @@
+"""Time slices: a thread that computes without ever waiting lets the others run, too.
+
+Greenlets switch where they wait.  With real threads a loop such as ``while not done: pass`` is interrupted by
+the interpreter every few milliseconds, and programs rely on it.  Here a timer of the kernel that runs only
+while the process computes (ITIMER_VIRTUAL: nothing ticks while it is idle) sends a signal; its handler looks
+whether the same greenlet has had the interpreter since the last tick, and if so sends it to the end of the
+ready queue.  Python runs the handler between two instructions, where a real thread could be interrupted too.
+
+It is armed by the first green thread and disarmed when there is none.  It is given up for good as soon as the
+program uses that signal or that timer itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import signal
+from types import FrameType
+from typing import Any
+
+from greenlet import getcurrent
+
+from greenify.core import hub as _hub
+
+__all__ = [
+    "BYTE",
+    "SIGNAL",
+    "TIMER",
+    "allow",
+    "arm",
+    "armed",
+    "disarm",
+    "forked",
+    "give_up",
+    "on_tick",
+]
+
+SIGNAL: int = signal.SIGVTALRM
+TIMER: int = signal.ITIMER_VIRTUAL
+BYTE = bytes((SIGNAL,))
+
+# Two ticks of this many seconds of computing make a slice.  CPython's own switch interval is 5 ms; every
+# tick costs about 5 us.
+_TICK = 0.01
+
+# How far up the stack our own code is looked for.
+_DEPTH = 40
+
+# Modules of ours in which a thread's own code runs: everything above them is the user's.
+_BOTTOM = ("greenify.green.thread", "greenify.task", "greenify._launcher")
+
+_setitimer = signal.setitimer
+_native_signal = signal.signal
+_getsignal = signal.getsignal
+
+allowed = False
+armed = False
+_last: tuple[int, object] = (0, None)
+
+
+def allow(yes: bool) -> None:
+    """Let green threads have time slices from now on, or no longer."""
+    global allowed
+    allowed = yes
+    if not yes:
+        disarm()
+        if _getsignal(SIGNAL) is on_tick and _hub.is_main_thread():
+            _native_signal(SIGNAL, signal.SIG_DFL)
+
+
+def arm() -> None:
+    """Start to tick, if that is allowed and nobody else uses the signal.  For the main OS thread's hub."""
+    global armed
+    if armed or not allowed or not _hub.is_main_thread():
+        return
+    handler = _getsignal(SIGNAL)
+    if handler is not on_tick:
+        if handler != signal.SIG_DFL:
+            return
+        _native_signal(SIGNAL, on_tick)
+        # Calls of C libraries that the tick interrupts are resumed by the kernel.
+        signal.siginterrupt(SIGNAL, False)
+    _setitimer(TIMER, _TICK, _TICK)
+    armed = True
+
+
+def disarm() -> None:
+    """Stop to tick: also before an exec, which keeps timers and forgets handlers."""
+    global armed
+    if armed:
+        armed = False
+        _setitimer(TIMER, 0.0)
+
+
+def give_up() -> None:
+    """The program wants the signal or the timer for itself."""
+    global allowed
+    if allowed:
+        allow(False)
+
+
+def on_tick(signum: int, frame: FrameType | None) -> None:
+    """The handler: end the slice of a greenlet that has had the interpreter for a whole tick."""
+    global _last
+    hub = _hub.current_hub()
+    if hub is None or not armed:
+        return
+    if not hub.tasks:
+        disarm()
+        return
+    g = getcurrent()
+    now = (hub.turns, g)
+    if now != _last:
+        _last = now
+        return
+    if g is not hub.greenlet and not _ours(frame):
+        hub.pause()
+
+
+def _ours(frame: FrameType | None) -> bool:
+    """Whether code of greenify, which expects no switch, is being run."""
+    depth = _DEPTH
+    while frame is not None and depth:
+        name: Any = frame.f_globals.get("__name__")
+        if isinstance(name, str) and name.startswith("greenify."):
+            return not name.startswith(_BOTTOM)
+        if depth == _DEPTH and name == "importlib._bootstrap":
+            # It holds the interpreter's import lock, which takes all greenlets for one thread.
+            return True
+        frame = frame.f_back
+        depth -= 1
+    return False
+
+
+def forked() -> None:
+    """In the child: timers are not inherited."""
+    global armed
+    armed = False
+
+
+# Handlers and modules are taken apart at the interpreter's end.
+atexit.register(allow, False)
