@@ -28,6 +28,8 @@ class SimpleQueue(Generic[T]):
 
     __slots__ = ("__weakref__", "_items", "_waiters")
 
+    _empty = Empty
+
     def __init__(self) -> None:
         self._items: deque[T] = deque()
         self._waiters: deque[Waiter] = deque()
@@ -56,14 +58,16 @@ class SimpleQueue(Generic[T]):
             queue.Empty: nothing came.
             ValueError: a negative time-out.
         """
+        if timeout is not None and block:
+            if timeout < 0:
+                raise ValueError("'timeout' must be a non-negative number")
+            deadline_after(timeout)  # raises if it is too large
         try:
             return self._items.popleft()
         except IndexError:
             pass
         if not block:
-            raise Empty
-        if timeout is not None and timeout < 0:
-            raise ValueError("'timeout' must be a non-negative number")
+            raise self._empty
         return self._wait(deadline_after(timeout))
 
     def _wait(self, deadline: float | None) -> T:
@@ -85,7 +89,7 @@ class SimpleQueue(Generic[T]):
                 return items.popleft()
             except IndexError:
                 if not woken:
-                    raise Empty from None
+                    raise self._empty from None
             # A newcomer was faster: keep the place.
             queue_up = waiters.appendleft
 

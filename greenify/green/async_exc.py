@@ -16,13 +16,13 @@ from greenify.green.thread import GreenThread
 __all__ = ["make_set_async_exc"]
 
 
-def make_set_async_exc(native: Callable[[Any, Any], int], pointer: Any) -> Callable[..., int]:
-    """The function that takes the place of `native`.
+def make_set_async_exc(ctypes: Any) -> Callable[..., int]:
+    """The function that takes the place of ``ctypes.pythonapi.PyThreadState_SetAsyncExc``."""
+    # A function object of our own, for the types that the program declares are those of the twin.
+    native = ctypes.pythonapi["PyThreadState_SetAsyncExc"]
 
-    Args:
-        native: ``ctypes.pythonapi.PyThreadState_SetAsyncExc``.
-        pointer: ``ctypes.py_object``.
-    """
+    native.argtypes = (ctypes.c_ulong, ctypes.py_object)
+    pointer = ctypes.py_object
 
     def set_async_exc(thread_id: Any, exception: Any) -> int:
         """Raise `exception` in a thread: in a green one, where it waits.
@@ -37,11 +37,11 @@ def make_set_async_exc(native: Callable[[Any, Any], int], pointer: Any) -> Calla
         ident = getattr(thread_id, "value", thread_id)
         found = _find(ident)
         if found is None:
-            return native(thread_id, exception)
+            return int(native(ident, pointer() if exception is None else exception))
         hub, target = found
         error = exception.value if isinstance(exception, pointer) else exception
         if target is getcurrent():
-            return native(type(thread_id)(hub.ident), exception)
+            return int(native(hub.ident, exception))
         if isinstance(error, type):
             error = error()
         if isinstance(target, GreenThread):

@@ -30,4 +30,9 @@ def finish(journal: Journal) -> None:
 
 
 def _patch_native(journal: Journal, module: ModuleType) -> None:
-    journal.apply("queue", (Patch(module, replace=_names),))
+    twin: Any = SimpleQueue
+    empty: Any = vars(module)["Empty"]
+    if empty is not queue.Empty:
+        # A fresh module has an exception of its own.
+        twin = type("SimpleQueue", (SimpleQueue,), {"__slots__": (), "_empty": empty})
+    journal.apply("queue", (Patch(module, replace={"SimpleQueue": twin}),))
