@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import _thread
 import builtins
+import gc
 import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator
@@ -64,7 +65,14 @@ def follow(journal: Journal, changes: Iterable[Change], names: Collection[str]) 
     Returns:
         What could not be reached, one line for each.
     """
-    return _Late(journal, changes, names).run()
+    # No finaliser may run in between: what has been found would not be true any more.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return _Late(journal, changes, names).run()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class _Replacement:

@@ -13,6 +13,7 @@ import gc
 import sys
 from collections.abc import Iterator, Mapping
 from inspect import CO_OPTIMIZED
+from itertools import compress
 from operator import is_
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
@@ -186,7 +187,9 @@ class Search:
             be given in `more`, which is emptied.
         """
         everything = gc.get_objects()
-        found = self._hold([thing for thing in everything if type(thing) in kinds])
+        found = self._hold(
+            list(compress(everything, map(kinds.__contains__, map(type, everything))))
+        )
         del everything
         found.extend(more)
         more.clear()
@@ -269,22 +272,23 @@ class Search:
         return isinstance(holder, CONTAINERS) or is_derivable(holder)
 
     def _find_owners(self, things: list[Any]) -> None:
-        """Look up what refers to `things`, and to their owners if those do not say whose they are either."""
+        """Look up what refers to `things`, and so on for as long as nothing says whose they are."""
         for _ in range(_DEPTH):
             missing = self._hold([thing for thing in things if id(thing) not in self._owners])
             if not missing:
                 return
             for thing in missing:
                 self._owners[id(thing)] = self._hold([])
-            things = []
             for owner in self._referrers(missing):
                 for held in gc.get_referents(owner):
                     owners = self._owners.get(id(held))
                     if owners is not None:
                         owners.append(owner)
-                if self._is_unsure(owner):
-                    things.append(owner)
-            self._own.append(things)
+            things = self._hold([])
+            for thing in missing:
+                owners = self._owners_of(thing)
+                if all(map(self._is_unsure, owners)):
+                    things.extend(owners)
 
     def _owners_of(self, thing: Any) -> list[Any]:
         return self._owners.get(id(thing), [])
