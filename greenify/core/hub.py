@@ -73,6 +73,8 @@ class Call:
         self.begun = False
 
     def switch(self) -> None:
+        if self.begun:
+            return
         self.begun = True
         try:
             self._function(*self._args)
@@ -98,7 +100,9 @@ class Throw:
         self.begun = False
 
     def switch(self) -> None:
-        if not self.target.dead and (self._sender is None or self._sender.wanted()):
+        if self.begun or self.target.dead:
+            return
+        if self._sender is None or self._sender.wanted():
             self.begun = True
             self.target.throw(self._exception)
 
@@ -193,13 +197,15 @@ class Hub:
         self.sleeping = False
         self.abandoned = False  # this is the hub of a process that we have been forked from
         self.users = 0  # libuv handles of others (streams): the loop has to be turned for them
+        self._breath = 0  # `turns` at the last `breathe`
+        self.hurry = False  # look at the kernel queue in this round: the last look is some time ago
         self.turns = 0  # rounds of the ready queue so far: whether it goes round (`slices.py`)
         self.lent = 0  # blocking calls under way on native threads, which will wake this hub
         self.on_signals: Callable[[bytes], None] | None = None
         self.interrupts: deque[Callable[[], None]] = deque()
         # What has hit the hub and is on its way to the main greenlet.
         self.failures: tuple[BaseException, ...] = ()
-        self._interrupted: tuple[Any, ...] = ()  # the entries whose switch() it has come out of
+        self._item: Any = None  # the entry of the ready queue that has been taken last
         self._in_loop = False
         self._nested = 0  # how many cycles run on top of the hub's own
         self._wakes = 0  # how many times one of those has been woken
@@ -316,6 +322,15 @@ class Hub:
         elif self.switch():
             self.run_interrupts()
 
+    def breathe(self) -> None:
+        """Let the others run unless they have since the last call: for calls that need not wait.
+
+        A loop around something that is always ready would keep everybody else waiting.
+        """
+        if self._breath == self.turns:
+            self.pause()
+        self._breath = self.turns
+
     # Signals: see signals.py for who fills `interrupts`.
 
     def main_frame(self) -> FrameType | None:
@@ -381,11 +396,10 @@ class Hub:
                 if item.__class__ is _Mark:
                     ready.remove(item)
         self.descriptors.wake_all()
-        for item in self._interrupted:
-            # A handler may have raised on the way into it.
-            if item.__class__ in (Call, Throw) and not item.begun:
-                ready.append(item)
-        self._interrupted = ()
+        if self._item.__class__ in (Call, Throw) and not self._item.begun:
+            # A handler has raised on the way into it.
+            ready.append(self._item)
+        self._item = None
         ready.append(self.pair)
         if self.interrupts:
             ready.append(_MainInterrupt(self))
@@ -396,7 +410,7 @@ class Hub:
         # The hub's own greenlet waits: run the others on top of its stack until something switches to it.
         ready = self.ready
         me = self.greenlet
-        item: Any = None
+        below = self._item
         mark = _Mark()
         marks_below: list[_Mark] = []
         thrown: Throw | None = None
@@ -412,6 +426,7 @@ class Hub:
                     self._rescue()
                     ready.append(mark)
                     for item in iter(ready.popleft, mark):
+                        self._item = item
                         if item is me:
                             self._wakes += 1
                         elif item.__class__ is _Mark:
@@ -421,7 +436,6 @@ class Hub:
                             self._wakes += 1
                         else:
                             item.switch()
-                    item = None
                     if self._wakes == wakes:
                         self._look()
                         if not ready:
@@ -430,13 +444,13 @@ class Hub:
                     if self.abandoned:
                         raise
                     self.failures += (exc,)
-                    self._interrupted += (item,)
                     self._in_loop = in_loop
                     self.sleeping = False
                     while mark in ready:
                         ready.remove(mark)
         finally:
             self._nested -= 1
+            self._item = below
             while mark in ready:
                 ready.remove(mark)
             ready.extend(marks_below)
@@ -458,20 +472,16 @@ class Hub:
             if ready:
                 self.turns += 1
                 append(_END)
-                item = None
-                try:
-                    # iter() pops in C: no signal handler can run between the pop and the switch.
-                    for item in iter(popleft, _END):
-                        item.switch()
-                except BaseException:
-                    self._interrupted += (item,)
-                    raise
-            if ready and rounds < _ROUNDS:
+                # iter() pops in C: no signal handler can run between the pop and the switch.
+                for self._item in iter(popleft, _END):
+                    self._item.switch()
+            if ready and rounds < _ROUNDS and not self.hurry:
                 rounds += 1
                 if heap and heap[0][0] <= _monotonic():
                     fire()
                 continue
             rounds = 0
+            self.hurry = False
             look()
             if not ready:
                 self._sleep()

@@ -107,6 +107,8 @@ def on_tick(signum: int, frame: FrameType | None) -> None:
     if not hub.tasks:
         disarm()
         return
+    # Rounds are long: the kernel queue shall not wait for several of them.
+    hub.hurry = True
     g = getcurrent()
     now = (hub.turns, g)
     if now != _last:

@@ -165,6 +165,8 @@ if hasattr(_module, "epoll"):
             self._fresh(hub)
             found = native.poll(0, maxevents)
             if found:
+                if hub is not None:
+                    hub.breathe()
                 return found
             if -0.001 < seconds <= 0:  # in whole milliseconds, rounded up, this is zero
                 if hub is not None:

@@ -98,6 +98,8 @@ def _select(_: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None, /) 
         xlist = _steady(xlist)
     found = _native_select(rlist, wlist, xlist, 0)
     if found[0] or found[1] or found[2] or (hub is None and not seconds):
+        if hub is not None:
+            hub.breathe()
         return found
     # By number from here on: that stays the same when the object is closed meanwhile.
     readers = [(_fd(fileobj), fileobj) for fileobj in rlist]
@@ -206,6 +208,8 @@ class Poll:
             return found
         found = native.poll(0)
         if found:
+            if hub is not None:
+                hub.breathe()
             return found
         if not milliseconds:
             if hub is not None:
