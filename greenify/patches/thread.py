@@ -6,6 +6,7 @@ primitives that it takes from `_thread` are replaced, in both modules.
 
 from __future__ import annotations
 
+import _imp
 import _thread
 import os
 import posix
@@ -16,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from greenify.core import slices
+from greenify.green import import_lock
 from greenify.green import thread as green
 from greenify.green.async_exc import make_set_async_exc
 from greenify.green.native_threads import HandleStandIn, LockStandIn
@@ -73,13 +75,21 @@ PATCHES = (
     Patch(threading, replace=_threading_names),
     Patch(os, replace=_exec),
     Patch(posix, replace=_exec),
+    Patch(
+        _imp,
+        replace={
+            "acquire_lock": import_lock.acquire_lock,
+            "release_lock": import_lock.release_lock,
+        },
+    ),
 )
 
 
 def finish(journal: Journal) -> None:
     """Adapt what is not a plain attribute: live threads, ctypes, names of exports; allow time slices."""
-    slices.allow(True)
-    journal.on_undo(partial(slices.allow, False))
+    for allow in (slices.allow, import_lock.allow):
+        allow(True)
+        journal.on_undo(partial(allow, False))
     _convert_threads(journal)
     when_imported(journal, "ctypes", partial(_patch_ctypes, journal))
     # What a module exports says that it comes from there.
