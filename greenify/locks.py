@@ -104,7 +104,7 @@ class _Token:
         except IndexError:
             if not blocking or timeout == 0:
                 return False
-            return self._wait_for_token(deadline)
+        return self._wait_for_token(deadline)
 
     def _wait_for_token(self, deadline: float | None) -> bool:
         turns = self._turns
@@ -127,8 +127,7 @@ class _Token:
             try:
                 woken = turn.waiter.wait(deadline)
             except BaseException:
-                if not self._leave(turn):
-                    self._put_back()
+                self._leave(turn)
                 raise
             if not woken:
                 return not self._leave(turn)
@@ -216,7 +215,9 @@ class Lock(_Token):
             self._take()
             return True
         except IndexError:
-            return self._wait_for_token(None)
+            # Waiting in here would make this the context of whatever ends the wait (KeyboardInterrupt).
+            pass
+        return self._wait_for_token(None)
 
     __enter__ = acquire
 
@@ -296,9 +297,12 @@ class RLock(_Token):
                 me = current_thread_greenlet()
             if self._owner is not me:
                 if blocking is True and timeout == -1:
+                    taken = True
                     try:
                         self._take()
                     except IndexError:
+                        taken = False
+                    if not taken:
                         self._wait_for_token(None)
                 elif not self._acquire_until(blocking, timeout):
                     return False
