@@ -127,7 +127,8 @@ class _Token:
             try:
                 woken = turn.waiter.wait(deadline)
             except BaseException:
-                self._leave(turn)
+                if not self._leave(turn):
+                    self._put_back()
                 raise
             if not woken:
                 return not self._leave(turn)
