@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import report as reports
 from .comparison import Comparison
-from .interpreters import installed
+from .interpreters import VERSIONS, installed
 from .modules import MODULES, Module, find, interpreter
 from .session import Session
 from .supervisor import LAYERS
@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     modules = _chosen(options)
     if options.list:
         return _list(modules, options.python or [sys.executable])
-    if options.installed:
-        options.python = [*(options.python or []), *installed()]
+    if options.installed is not None:
+        options.python = [*(options.python or []), *installed(options.installed or VERSIONS)]
     found = [_run(python, modules, options) for python in options.python or [sys.executable]]
     data = [reports.to_data(report) for report in found]
     if options.json:
@@ -108,8 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--installed",
-        action="store_true",
-        help="test with each supported version of Python that is found; greenify gets installed for it",
+        nargs="*",
+        choices=VERSIONS,
+        metavar="VERSION",
+        help="test with these versions of Python (default: with each supported one that is found), "
+        "in virtual environments made for it",
     )
     add(
         "--layer",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from .control import CACHE
@@ -14,31 +15,42 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 
 
-def installed() -> Iterator[str]:
+def installed(versions: Sequence[str] = VERSIONS) -> list[str]:
     """The path of an interpreter for each version found, in a virtual environment kept between runs.
 
     A version that is not there is named on standard error and left out; raises `SystemExit` when none is.
     """
-    found = False
-    for version in VERSIONS:
+    found = {}
+    for version in versions:
         search = subprocess.run(
             [ROOT / ".ci" / "find-python", version], stdout=subprocess.PIPE, text=True
         )
         if search.returncode == 0:
-            found = True
-            yield _environment(version, search.stdout.strip())
+            found[version] = search.stdout.strip()
     if not found:
-        sys.exit("python -m tests.stdlib_compat --installed: no supported version of Python found")
+        sys.exit(
+            "python -m tests.stdlib_compat --installed: none of these versions of Python found"
+        )
+    return [_environment(version, python) for version, python in found.items()]
 
 
 def _environment(version: str, python: str) -> str:
     folder = CACHE / "environments" / version
     own = folder / "bin" / "python"
+    # Made again when what is installed, or by what, has changed; the package itself is used from this tree.
+    inputs = [
+        ROOT / "setup.cfg",
+        ROOT / "setup.py",
+        *sorted((ROOT / "build_backend").glob("*.[ph]*")),
+    ]
+    state = hashlib.sha256(
+        python.encode() + b"".join(path.read_bytes() for path in inputs)
+    ).hexdigest()
     ready = folder / "ready"
-    if not ready.exists():
+    if not ready.exists() or ready.read_text() != state:
         print(f"installing greenify for Python {version} into {folder}", flush=True)
         subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
-        pip = [str(own), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(own), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         subprocess.run([*pip, "--editable", str(ROOT)], check=True)
-        ready.touch()
+        ready.write_text(state)
     return str(own)

@@ -110,6 +110,7 @@ class Session:
                 for test, record in control.tests.items()
                 if test in patched.tests or matches(test, self.match)
             }
+            control.seconds = sum(record.seconds for record in control.tests.values())
         failing = self._unexpected(part, control, patched)
         # Hundreds of failures are the layer's, not the control's.
         if self.confirm and 0 < len(failing) <= 30:
