@@ -60,7 +60,9 @@ def accept(self: Any) -> tuple[stdlib_socket.socket, Any]:
                 fd, address = without_blocking(self, state, native)
                 break
             except BlockingIOError:
-                wait_for(self, state, False, deadline)
+                # Waiting in here would make this the context of whatever ends the wait.
+                pass
+            wait_for(self, state, False, deadline)
     sock = stdlib_socket.socket(_family(self), _type(self), _proto(self), fileno=fd)
     # As the standard library has it: a listener's time-out is not inherited through the descriptor.
     if _socket.getdefaulttimeout() is None and state.timeout:
@@ -234,16 +236,18 @@ def _sendfile_use_sendfile(self: Any, file: Any, offset: int = 0, count: int | N
             try:
                 sent = without_blocking(self, state, _send_file, source, offset, block)
             except BlockingIOError:
-                wait_for(self, state, True, deadline)
-                continue
+                sent = -1
             except OSError as exc:
                 if not total and _fileno(self) >= 0:
                     raise give_up(exc) from None
                 raise
             if not sent:
                 break
-            offset += sent
-            total += sent
+            if sent < 0:
+                wait_for(self, state, True, deadline)
+            else:
+                offset += sent
+                total += sent
         return total
     finally:
         if total > 0 and hasattr(file, "seek"):

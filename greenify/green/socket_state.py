@@ -155,7 +155,8 @@ def attempt(
         except BlockingIOError:
             if flags and state.never_waits(flags):
                 raise
-            wait_for(sock, state, writing, deadline)
+        # Not in the handler: its exception would be the context of whatever ends the wait.
+        wait_for(sock, state, writing, deadline)
 
 
 def make_nonblocking(sock: socket.socket, state: SocketState) -> None:
@@ -191,18 +192,15 @@ def wait_for(
         OSError: EBADF, the socket has been closed.
     """
     if state.limits is not None and deadline is None and state.limits.get(writing):
-        deadline = _monotonic() + state.limits[writing]
-        try:
-            _wait_for(sock, state, writing, deadline)
-        except TimeoutError:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
-        return
-    _wait_for(sock, state, writing, deadline)
+        if not _wait_for(sock, state, writing, _monotonic() + state.limits[writing]):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    elif not _wait_for(sock, state, writing, deadline):
+        raise TimeoutError("timed out")
 
 
 def _wait_for(
     sock: socket.socket, state: SocketState, writing: bool, deadline: float | None
-) -> None:
+) -> bool:
     descriptor = state.descriptor
     if descriptor is None or descriptor.closed:
         fd = _fileno(sock)
@@ -210,9 +208,7 @@ def _wait_for(
             raise bad_descriptor()
         hub = current_hub()
         if hub is None and not is_main_thread():
-            if not core.wait(fd, writing, deadline):
-                raise TimeoutError("timed out")
-            return
+            return core.wait(fd, writing, deadline)
         descriptor = (hub or get_hub()).descriptors.attach(fd, writing)
         # The registration stays until the socket is closed, whoever made it.
         descriptor.uses = 0
@@ -221,5 +217,4 @@ def _wait_for(
     elif writing and descriptor.mask & WRITE != WRITE:
         descriptor.hub.descriptors.want_write(descriptor)
     side = descriptor.write if writing else descriptor.read
-    if not side.wait(deadline):
-        raise TimeoutError("timed out")
+    return side.wait(deadline)

@@ -70,15 +70,17 @@ def recv(self: Any, bufsize: int, flags: int = 0, /) -> bytes:
         try:
             data = _recv(self, bufsize, _DONTWAIT)
         except BlockingIOError:
-            if deadline is None:
-                deadline = deadline_of(state)
-            wait_for(self, state, False, deadline)
-            continue
-        if data and state.seamless and len(data) < bufsize:
-            side = state.read
-            if side is not None:
-                side.drained = True
-        return data
+            # Waiting in here would make this the context of whatever ends the wait.
+            pass
+        else:
+            if data and state.seamless and len(data) < bufsize:
+                side = state.read
+                if side is not None:
+                    side.drained = True
+            return data
+        if deadline is None:
+            deadline = deadline_of(state)
+        wait_for(self, state, False, deadline)
 
 
 def recv_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
@@ -107,15 +109,16 @@ def recv_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         try:
             count = _recv_into(self, buffer, nbytes, _DONTWAIT)
         except BlockingIOError:
-            if deadline is None:
-                deadline = deadline_of(state)
-            wait_for(self, state, False, deadline)
-            continue
-        if count and state.seamless and count < size:
-            side = state.read
-            if side is not None:
-                side.drained = True
-        return count
+            pass
+        else:
+            if count and state.seamless and count < size:
+                side = state.read
+                if side is not None:
+                    side.drained = True
+            return count
+        if deadline is None:
+            deadline = deadline_of(state)
+        wait_for(self, state, False, deadline)
 
 
 def _receive(
@@ -220,10 +223,12 @@ def sendall(self: Any, data: Any, flags: int = 0, /) -> None:
         try:
             rest = rest[_send(self, rest, flags | _DONTWAIT) :]
         except BlockingIOError:
-            wait_for(self, state, True, deadline)
+            pass
         else:
             if deadline is not None and rest and _monotonic() >= deadline:
                 raise TimeoutError("timed out")
+            continue
+        wait_for(self, state, True, deadline)
 
 
 def sendto(self: Any, data: Any, *args: Any) -> int:
