@@ -75,7 +75,9 @@ class Side:
         self.drained = False
         self.deadline: float | None = None
         self.entry: Entry | None = None
-        self.expired = False
+        self.expired: Any = (
+            None  # the greenlet whose deadline has passed and which has not run since
+        )
 
     def wait(self, deadline: float | None = None) -> bool:
         """Park the current greenlet until the kernel reports a change on this side.
@@ -96,9 +98,9 @@ class Side:
                 return self._wait_beside(deadline)
         except AttributeError:
             return self._wait_beside(deadline)
+        # Until it runs, a greenlet that was woken shares this state with the next one to wait.
+        self.deadline = deadline
         if deadline is not None:
-            self.expired = False
-            self.deadline = deadline
             entry = self.entry
             if entry is None or entry[0] > deadline:
                 if entry is not None:
@@ -115,13 +117,12 @@ class Side:
             else:
                 # A change has come that nobody is going to look at.
                 self.edge = True
-            self.deadline = None
+            if self.expired is g:
+                self.expired = None
             raise
-        if deadline is not None:
-            self.deadline = None
-            if self.expired:
-                self.expired = False
-                return False
+        if deadline is not None and self.expired is g:
+            self.expired = None
+            return False
         return True
 
     def _wait_beside(self, deadline: float | None) -> bool:
@@ -182,13 +183,14 @@ class Side:
         deadline = self.deadline
         self.entry = None
         if deadline is None or self.waiter is None:
+            # Nobody waits any more, or nobody with a deadline.
             return
         hub = self.descriptor.hub
         if deadline > _monotonic():
             # One entry serves many operations: re-arming when it fires early is rarer than an operation.
             self.entry = hub.timers.add(deadline, self)
             return
-        self.expired = True
+        self.expired = self.waiter
         hub.ready.append(self.waiter)
         self.waiter = None
 

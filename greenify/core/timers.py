@@ -82,8 +82,9 @@ class Timers:
                 # Left in the heap until it has run: an exception that a signal handler raises in between
                 # then fires the target twice at most, and never loses it.
                 target.due()
-                entry[2] = None
-                self._cancelled += 1
+                if entry[2] is not None:
+                    entry[2] = None
+                    self._cancelled += 1
             if heap and heap[0] is entry:
                 heappop(heap)
                 self._cancelled -= 1

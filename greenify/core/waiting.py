@@ -11,6 +11,9 @@ from greenify.core.hub import current_hub, get_hub, hubs, is_main_thread
 __all__ = ["forget", "wait"]
 
 _monotonic = time.monotonic
+
+# The longest wait that is asked of poll(), in seconds: it counts milliseconds in an int.
+_LONGEST = 1e6
 _poll = select.poll
 
 
@@ -48,7 +51,7 @@ def _wait_natively(fd: int, writing: bool, deadline: float | None) -> bool:
     poll = _poll()
     poll.register(fd, select.POLLOUT if writing else select.POLLIN | select.POLLPRI)
     while True:
-        timeout = None if deadline is None else max(0.0, deadline - _monotonic())
+        timeout = None if deadline is None else min(max(0.0, deadline - _monotonic()), _LONGEST)
         found = poll.poll(None if timeout is None else -int(-timeout * 1000 // 1))
         if found:
             if found[0][1] & select.POLLNVAL:
