@@ -243,6 +243,15 @@ class Lock(_Token):
         """Whether the lock is held."""
         return not self._box
 
+    # What threading.Condition asks of its lock; without these it tries to acquire it at every notify.
+    _is_owned = locked
+
+    def _release_save(self) -> None:
+        self.release()
+
+    def _acquire_restore(self, state: None) -> None:
+        self.acquire()
+
     acquire_lock = acquire
     release_lock = release
     locked_lock = locked

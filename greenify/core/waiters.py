@@ -56,6 +56,9 @@ class HubWaiter:
         if hub.sleeping:
             hub.interrupt()
 
+    # The name that threading.Condition knows its waiters' wake-up by.
+    release = wake
+
     def due(self) -> None:
         if not self.woken:
             self._expired = True
@@ -126,6 +129,8 @@ class ThreadWaiter:
         except RuntimeError:
             # Two wakers at once: the first has released it.
             pass
+
+    release = wake
 
     def wait(self, deadline: float | None = None) -> bool:
         """Block this OS thread until woken; see `HubWaiter.wait`."""

@@ -21,6 +21,7 @@ from greenify.green import import_lock
 from greenify.green import thread as green
 from greenify.green.async_exc import make_set_async_exc
 from greenify.green.native_threads import HandleStandIn, LockStandIn
+from greenify.green.threading import CONDITION_METHODS, EVENT_METHODS
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
 
@@ -73,6 +74,8 @@ _exec: dict[str, Any] = {"execv": green.execv, "execve": green.execve}
 PATCHES = (
     Patch(_thread, replace=_thread_names),
     Patch(threading, replace=_threading_names),
+    Patch(threading.Condition, replace=CONDITION_METHODS),
+    Patch(threading.Event, replace=EVENT_METHODS),
     Patch(os, replace=_exec),
     Patch(posix, replace=_exec),
     Patch(
