@@ -40,6 +40,19 @@ if TYPE_CHECKING:
         patched,
         restore,
     )
+    from greenify.task import (
+        Task,
+        current,
+        sleep,
+        spawn,
+    )
+    from greenify.task_group import (
+        TaskGroup,
+    )
+    from greenify.timeout import (
+        Timeout,
+        with_timeout,
+    )
 
 __all__ = [
     "ORDER",
@@ -50,15 +63,22 @@ __all__ = [
     "PatchError",
     "PyuvMissingError",
     "RestoreError",
+    "Task",
     "TaskExit",
+    "TaskGroup",
+    "Timeout",
     "UnknownPatchError",
     "__version__",
     "changes",
+    "current",
     "is_patched",
     "original",
     "patch_all",
     "patched",
     "restore",
+    "sleep",
+    "spawn",
+    "with_timeout",
 ]
 
 # The module of every name in __all__ that is not defined here.
@@ -82,6 +102,17 @@ _HOMES = {
         "patch_all",
         "patched",
         "restore",
+    ),
+    "greenify.task": (
+        "Task",
+        "current",
+        "sleep",
+        "spawn",
+    ),
+    "greenify.task_group": ("TaskGroup",),
+    "greenify.timeout": (
+        "Timeout",
+        "with_timeout",
     ),
 }
 _home_of = {name: home for home, names in _HOMES.items() for name in names}

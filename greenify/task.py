@@ -58,6 +58,9 @@ class _TaskGreenlet(greenlet):
         finally:
             self.hub.finished(self)
             owner._done.set()
+            observer, owner._observer = owner._observer, None
+            if observer is not None:
+                observer(owner)
 
 
 class Task(Generic[T]):
@@ -87,6 +90,8 @@ class Task(Generic[T]):
         self._greenlet: _TaskGreenlet | None = None
         self._done = Event()
         self._origin = ""
+        # Called with the task at its end; it then is the one that reports an error (`TaskGroup`).
+        self._observer: Callable[[Task[Any]], None] | None = None
         self._to_raise: BaseException | None = None
         self._result: T | None = None
         self._exception: BaseException | None = None
@@ -130,7 +135,11 @@ class Task(Generic[T]):
             self._exception = exc
         except BaseException as exc:
             self._exception = exc
-            if self._greenlet is not None and not self._greenlet.hub.abandoned:
+            if (
+                self._observer is None
+                and self._greenlet is not None
+                and not self._greenlet.hub.abandoned
+            ):
                 self._report(exc)
         finally:
             # The arguments may be large, and the task object may outlive its work.

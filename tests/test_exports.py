@@ -33,6 +33,16 @@ PUBLIC = {
     "RestoreError",
     "TaskExit",
     "UnknownPatchError",
+    # greenify.task
+    "Task",
+    "current",
+    "sleep",
+    "spawn",
+    # greenify.task_group
+    "TaskGroup",
+    # greenify.timeout
+    "Timeout",
+    "with_timeout",
 }
 
 FILES = sorted(

@@ -67,7 +67,10 @@ class TestWheel:
         assert metadata["Version"] == __version__
         assert metadata["Requires-Python"] == ">=3.10"
         requires = metadata.get_all("Requires-Dist", [])
-        assert [each for each in requires if "extra ==" not in each] == ["greenlet>=3.0"]
+        assert [each for each in requires if "extra ==" not in each] == [
+            "greenlet>=3.0",
+            'exceptiongroup>=1.0; python_version < "3.11"',
+        ]
         assert set(metadata.get_all("Provides-Extra", [])) == {"test", "demo", "bench"}
 
     def test_license_is_in_it(self, wheel: Path) -> None:
