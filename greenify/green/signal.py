@@ -264,10 +264,12 @@ def _blocked(numbers: frozenset[int]) -> Iterator[None]:
 
 
 for _function in (
+    getitimer,
     getsignal,
     pause,
     pthread_kill,
     set_wakeup_fd,
+    setitimer,
     signal,
     sigtimedwait,
     sigwait,
