@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,9 @@ _COMMAND = (
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     modules = _chosen(options)
+    if arguments is None:
+        # By default that would end this process at once, and leave what it has started.
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if options.list:
         return _list(modules, options.python or [sys.executable])
     if options.installed is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +18,9 @@ from .expected import EXPECTED, Row, rows_for
 from .modules import Interpreter, Module, Part, absence, parts
 from .outcomes import ModuleRun, Outcome, merge
 from .supervisor import LAYERS, Job
+
+#: How many runs' logs stay on disk.
+_LOGS_KEPT = 50
 
 
 @dataclass
@@ -47,6 +51,7 @@ class Session:
         self, modules: Sequence[Module], progress: Callable[[Comparison], None] = lambda _: None
     ) -> list[Comparison]:
         """One comparison a module, in their order; `progress` is called with each as soon as it is there."""
+        self._forget_old_logs()
         found = {module: parts(module, self.where) for module in modules}
         # The longest first: what is left at the end is short, and keeps all workers busy.
         todo = sorted(
@@ -71,6 +76,11 @@ class Session:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [compared[module] for module in modules]
+
+    def _forget_old_logs(self) -> None:
+        runs = sorted(self.logs.parent.glob("*"), key=lambda folder: folder.name)
+        for folder in runs[:-_LOGS_KEPT]:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def stop(self) -> None:
         """End all that runs; `run` raises `Stopped`. For any thread."""

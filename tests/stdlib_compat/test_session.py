@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 
 from . import __main__ as command
 from . import control as controls
-from . import modules, session, supervisor
+from . import interpreters, modules, session, supervisor
 from .modules import Interpreter, Module, Part
 
 SOURCE = """
@@ -126,3 +129,61 @@ def test_half_written_cache_is_never_seen(tmp_path: Path) -> None:
     kept._store(part, {"run": {}, "flaky": {"a": "b"}})
     assert kept.flaky(part) == {"a": "b"}
     assert [path.name for path in kept.folder.iterdir()] == ["m.json"]
+
+
+def test_no_such_version_is_installed(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="none of these versions"):
+        interpreters.installed(["3.1"])
+    assert "CPython 3.1 is needed and not installed" in capfd.readouterr().err
+
+
+def test_old_logs_are_removed(run: Run, tmp_path: Path) -> None:
+    for number in range(60):
+        (tmp_path / "logs" / f"20000101-{number:06}").mkdir(parents=True)
+    run("--match", "test_always")
+    left = sorted(path.name for path in (tmp_path / "logs").iterdir())
+    assert len(left) == 51
+    assert left[0] == "20000101-000010"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ended_by_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    """The child and what it started end, too."""
+    (tmp_path / "fake.py").write_text(
+        "import os, threading, unittest\n"
+        "class Hanging(unittest.TestCase):\n"
+        "    def test_x(self):\n"
+        f"        with open({str(tmp_path / 'pid')!r}, 'w') as stream: print(os.getpid(), file=stream)\n"
+        "        threading.Event().wait()\n"
+    )
+    program = (
+        "import sys\n"
+        "from functools import partial\n"
+        "from pathlib import Path\n"
+        "from tests.stdlib_compat import __main__ as command, session\n"
+        "from tests.stdlib_compat.modules import Part\n"
+        "folder = sys.argv[1]\n"
+        "session.parts = lambda module, where: [Part('fake', 'fake', (folder,))]\n"
+        "command.Session = partial(session.Session, cache=Path(folder))\n"
+        "sys.argv[1:] = ['--module', 'queue', '--layer', 'none']\n"
+        "command.main()\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=supervisor.ROOT)
+    try:
+        wait_until(
+            lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n")
+        )
+        process.send_signal(number)
+        assert process.wait(30) != 0
+    finally:
+        process.kill()
+        process.wait()
+    child = Path("/proc", (tmp_path / "pid").read_text().strip())
+    wait_until(lambda: not child.exists() or "\nState:\tZ" in (child / "status").read_text())
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
