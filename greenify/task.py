@@ -18,7 +18,7 @@ from greenify.errors import HubError, TaskExit
 from greenify.event import Event
 from greenify.local import forget_thread
 
-__all__ = ["Task", "current", "sleep", "spawn", "task"]
+__all__ = ["Task", "current", "report_lost", "sleep", "spawn", "task"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class _TaskGreenlet(greenlet):
             pass  # killed once more while it was ending
         except BaseException:
             # Anything that left the greenlet would hit the hub.
-            logging.getLogger("greenify").exception("error at the end of %r", owner)
+            report_lost(owner)
         finally:
             self.hub.finished(self)
             owner._done.set()
@@ -223,6 +223,15 @@ class Task(Generic[T]):
             self._to_raise = error  # it has not begun: it will find this when it does
         else:
             g.hub.ready.append(Throw(g, error))
+
+
+def report_lost(where: object) -> None:
+    """Print the current exception, which `where` cannot raise and the log has not taken.  Never raises."""
+    try:
+        print(f"error at the end of {where!r}:", file=sys.stderr)
+        traceback.print_exc()
+    except Exception:
+        return  # the standard error is broken as well: nobody is left to tell
 
 
 def current() -> Task[Any] | None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import _thread
-import logging
 import os
 import sys
 import threading
@@ -27,6 +26,7 @@ from greenify.green.native_threads import shut_down_natives
 from greenify.identity import get_ident
 from greenify.local import forget_thread, local
 from greenify.locks import Lock, RLock
+from greenify.task import report_lost
 
 __all__ = [
     "GreenThread",
@@ -124,7 +124,7 @@ class GreenThread(greenlet):
         except (TaskExit, GreenletExit):
             pass  # killed once more while it was ending
         except BaseException:
-            logging.getLogger("greenify").exception("error at the end of %r", self)
+            report_lost(self)
         finally:
             self.hub.finished(self)
             sentinel = self.sentinel
