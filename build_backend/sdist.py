@@ -39,8 +39,13 @@ def _download(pip, folder, *args):
     """
     options = ["--disable-pip-version-check", "--no-input", "--no-deps", "--dest", folder]
     # Without what the pip that runs this build tells its backend: this pip may have a backend to run, too.
-    private = ("_PYPROJECT_HOOKS_", "PEP517_", "PIP_BUILD_TRACKER")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(private)}
+    private = ["_PYPROJECT_HOOKS_", "PEP517_", "PIP_BUILD_TRACKER"]
+    if "-I" in pip:
+        # And without the path that hides from the build what belongs to this pip, setuptools for one.
+        private.append("PYTHON")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(tuple(private))}
+    # pyuv's metadata comes from a setuptools of its own, whichever the environment has.
+    env["PIP_USE_PEP517"] = "1"
     done = subprocess.run(
         pip + ["download"] + options + list(args),
         env=env,

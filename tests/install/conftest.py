@@ -10,8 +10,8 @@ from tests.install.tools import Venv, copy_tree, succeed
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sources, with pyuv's sdist fetched (through pip) but nothing compiled; a name with a space."""
-    return copy_tree(tmp_path_factory.mktemp("tree") / "green ify")
+    """The sources as cloned, nothing fetched and nothing compiled, in a folder with a space in its name."""
+    return copy_tree(tmp_path_factory.mktemp("tree") / "green ify", with_pyuv=False)
 
 
 @pytest.fixture(scope="session")
