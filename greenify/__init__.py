@@ -20,7 +20,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from greenify.channel import (
+        Channel,
+        select_channels,
+    )
     from greenify.errors import (
+        ChannelClosed,
         GreenifyError,
         HubError,
         LatePatchWarning,
@@ -57,6 +62,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ORDER",
     "Change",
+    "Channel",
+    "ChannelClosed",
     "GreenifyError",
     "HubError",
     "LatePatchWarning",
@@ -76,6 +83,7 @@ __all__ = [
     "patch_all",
     "patched",
     "restore",
+    "select_channels",
     "sleep",
     "spawn",
     "with_timeout",
@@ -83,7 +91,12 @@ __all__ = [
 
 # The module of every name in __all__ that is not defined here.
 _HOMES = {
+    "greenify.channel": (
+        "Channel",
+        "select_channels",
+    ),
     "greenify.errors": (
+        "ChannelClosed",
         "GreenifyError",
         "HubError",
         "LatePatchWarning",

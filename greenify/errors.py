@@ -7,6 +7,7 @@ Messages name the remedy.  Cancellation (`TaskExit`) derives from `BaseException
 from __future__ import annotations
 
 __all__ = [
+    "ChannelClosed",
     "GreenifyError",
     "HubError",
     "LatePatchWarning",
@@ -28,6 +29,10 @@ class PyuvMissingError(GreenifyError, ImportError):
 
 class HubError(GreenifyError, RuntimeError):
     """The hub was asked for something it cannot do where it was asked."""
+
+
+class ChannelClosed(GreenifyError, EOFError):
+    """The channel has been closed: nothing can be sent, and everything that was sent has been received."""
 
 
 class PatchError(GreenifyError):

@@ -43,6 +43,11 @@ PUBLIC = {
     # greenify.timeout
     "Timeout",
     "with_timeout",
+    # greenify.channel
+    "Channel",
+    "select_channels",
+    # greenify.errors
+    "ChannelClosed",
 }
 
 FILES = sorted(
