@@ -28,15 +28,31 @@ def without_launcher(tb: TracebackType | None) -> TracebackType | None:
     return tb
 
 
-def _without_waits(tb: TracebackType | None) -> None:
-    """Cut off the frames in which greenify was waiting when Ctrl-C came; C code would show none either."""
-    last = None
-    while tb is not None:
-        if not tb.tb_frame.f_code.co_filename.startswith(_PACKAGE):
-            last = tb
-        tb = tb.tb_next
-    if last is not None:
-        last.tb_next = None
+def _hide_twins(exc: BaseException) -> None:
+    """Cut greenify's frames off the ends of the tracebacks of errors that C code would have raised.
+
+    Python code stands where the standard library has C code, and takes Ctrl-C, and errors from the kernel, in
+    its own frames.  Other exceptions raised there may be our own mistakes, and are shown whole; so is
+    everything in development mode (``-X dev``).
+    """
+    if sys.flags.dev_mode:
+        return
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [exc]
+    while todo:
+        found = todo.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        todo += [found.__cause__, found.__context__]
+        if isinstance(found, KeyboardInterrupt | OSError):
+            last, tb = None, found.__traceback__
+            while tb is not None:
+                if not tb.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+                    last = tb
+                tb = tb.tb_next
+            if last is not None:
+                last.tb_next = None
 
 
 class Report:
@@ -50,10 +66,11 @@ class Report:
     def __init__(self, exc: BaseException, then: Callable[[], object]) -> None:
         self.exc = exc
         self.tb = without_launcher(exc.__traceback__)
-        if isinstance(exc, KeyboardInterrupt):
-            _without_waits(self.tb)
+        exc.__traceback__ = self.tb
+        _hide_twins(exc)
         self.then = then
         self.hook: Hook | None = getattr(sys, "excepthook", None)
+        self.missing = not hasattr(sys, "excepthook")
 
     def install(self) -> None:
         """Have the interpreter call us."""
@@ -70,8 +87,8 @@ class Report:
     def __call__(
         self, kind: type[BaseException], value: BaseException, tb: TracebackType | None
     ) -> None:
-        hook = self.hook
-        if hook is None:
+        hook: Any = self.hook
+        if self.missing:
             del sys.excepthook
         else:
             sys.excepthook = hook
@@ -81,7 +98,7 @@ class Report:
             # On CPython 3.12 sys.last_exc is that same exception.
             sys.last_traceback = tb
         try:
-            if hook is None:
+            if self.missing:
                 sys.stderr.write("sys.excepthook is missing\n")
                 sys.__excepthook__(kind, value, tb)
             else:

@@ -31,18 +31,16 @@ def compile_file(source: bytes, filename: str) -> CodeType:
     """
     if b"\0" in source:
         source = _without_nulls(source, filename)
-    bad = None if _COOKIE.match(source) else _undecodable(source)
+    if not _COOKIE.match(source):
+        # Before anything else: Python reads on to the end of the file when it has found a syntax error, and
+        # what is wrong with the bytes comes first.
+        _check_utf8(source, filename)
     try:
-        code = compile(source, filename, "exec", dont_inherit=True)
+        return compile(source, filename, "exec", dont_inherit=True)
     except SyntaxError as exc:
-        if bad is not None and (exc.lineno or 0) >= bad[0]:
-            raise _not_utf8(filename, *bad) from None
         if exc.msg.startswith("unknown encoding: "):
             raise SyntaxError(exc.msg.replace("unknown encoding", "encoding problem", 1)) from None
         raise
-    if bad is not None:
-        raise _not_utf8(filename, *bad)
-    return code
 
 
 def _without_nulls(source: bytes, filename: str) -> bytes:
@@ -57,22 +55,18 @@ def _without_nulls(source: bytes, filename: str) -> bytes:
     return b"".join(line.partition(b"\0")[0] + b"\n" if b"\0" in line else line for line in lines)
 
 
-def _undecodable(source: bytes) -> tuple[int, int] | None:
-    """The line and the byte at which `source` stops being UTF-8."""
+def _check_utf8(source: bytes, filename: str) -> None:
     try:
         source.decode()
     except UnicodeDecodeError as exc:
-        return source.count(b"\n", 0, exc.start) + 1, source[exc.start]
-    return None
-
-
-def _not_utf8(filename: str, line: int, byte: int) -> SyntaxError:
-    # CPython 3.10 has read the line before it finds out, and counts one more.
-    shown = line if sys.version_info >= (3, 11) else line + 1
-    return SyntaxError(
-        f"Non-UTF-8 code starting with '\\x{byte:02x}' in file {filename} on line {shown}, "
-        f"but no encoding declared; see {_PEP_263} for details"
-    )
+        line = source.count(b"\n", 0, exc.start) + 1
+        if sys.version_info < (3, 11):
+            # It has read that line before it finds out, and counts one more.
+            line += 1
+        raise SyntaxError(
+            f"Non-UTF-8 code starting with '\\x{source[exc.start]:02x}' in file {filename} "
+            f"on line {line}, but no encoding declared; see {_PEP_263} for details"
+        ) from None
 
 
 def is_compiled(head: bytes, filename: str) -> bool:
