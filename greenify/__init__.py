@@ -35,6 +35,10 @@ if TYPE_CHECKING:
         TaskExit,
         UnknownPatchError,
     )
+    from greenify.futures import (
+        NativeThreadPoolExecutor,
+        run_in_thread,
+    )
     from greenify.patches import (
         ORDER,
         Change,
@@ -67,6 +71,7 @@ __all__ = [
     "GreenifyError",
     "HubError",
     "LatePatchWarning",
+    "NativeThreadPoolExecutor",
     "PatchError",
     "PyuvMissingError",
     "RestoreError",
@@ -83,6 +88,7 @@ __all__ = [
     "patch_all",
     "patched",
     "restore",
+    "run_in_thread",
     "select_channels",
     "sleep",
     "spawn",
@@ -105,6 +111,10 @@ _HOMES = {
         "RestoreError",
         "TaskExit",
         "UnknownPatchError",
+    ),
+    "greenify.futures": (
+        "NativeThreadPoolExecutor",
+        "run_in_thread",
     ),
     "greenify.patches": (
         "Change",

@@ -33,6 +33,9 @@ PUBLIC = {
     "RestoreError",
     "TaskExit",
     "UnknownPatchError",
+    # greenify.futures
+    "NativeThreadPoolExecutor",
+    "run_in_thread",
     # greenify.task
     "Task",
     "current",

@@ -24,11 +24,24 @@ _start_native = _thread.start_new_thread
 _native_lock = _thread.allocate_lock
 
 
+class _Nobody:
+    """Waits for the end of no job."""
+
+    __slots__ = ()
+
+    def wake(self) -> None:
+        pass
+
+
 class _Job:
     __slots__ = ("args", "error", "function", "kwargs", "result", "waiter")
 
     def __init__(
-        self, waiter: HubWaiter, function: Callable[..., Any], args: Any, kwargs: Any
+        self,
+        waiter: HubWaiter | _Nobody,
+        function: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
     ) -> None:
         self.waiter = waiter
         self.function = function
@@ -69,11 +82,12 @@ class Workers:
             if not is_main_thread():
                 return function(*args, **kwargs)
             hub = get_hub()
-        job = _Job(HubWaiter(hub), function, args, kwargs)
+        waiter = HubWaiter(hub)
+        job = _Job(waiter, function, args, kwargs)
         self._submit(job)
         hub.lent += 1
         try:
-            job.waiter.wait()
+            waiter.wait()
         except BaseException:
             # Not started yet: then it need not run at all.
             with self._guard:
@@ -90,6 +104,10 @@ class Workers:
                 del job
         result: T = job.result
         return result
+
+    def start(self, function: Callable[..., object], *args: Any) -> None:
+        """Call ``function(*args)`` on a native thread some time soon.  It must not raise."""
+        self._submit(_Job(_Nobody(), function, args, {}))
 
     def _submit(self, job: _Job) -> None:
         with self._guard:
@@ -136,10 +154,10 @@ class Workers:
                 job.result = job.function(*job.args, **job.kwargs)
             except BaseException as exc:
                 job.error = exc
-            waiter = job.waiter
+            finished = job.waiter
             del job
-            waiter.wake()
-            del waiter
+            finished.wake()
+            del finished
 
 
 default_workers = Workers()

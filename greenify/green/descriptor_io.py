@@ -18,16 +18,29 @@ import os
 import select
 import stat
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from greenify import core
 from greenify.core.hub import current_hub, is_main_thread
+from greenify.green._children import on_own_thread
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["PLAIN", "kind_of", "read_into", "ready", "runs_natively", "write_all", "write_some"]
+__all__ = [
+    "DEVICE",
+    "PLAIN",
+    "kind_of",
+    "open_fifo",
+    "read_into",
+    "ready",
+    "runs_natively",
+    "write_all",
+    "write_some",
+]
 
+_open = os.open
+_close = os.close
 _read = os.read
 _readv = os.readv
 _write = os.write
@@ -41,7 +54,8 @@ _poll = select.poll
 PLAIN = 0
 _STREAM = 1  # pipe, socket, anonymous inode
 _TERMINAL = 2
-_DEVICE = 3  # any other character device
+#: A character device that is no terminal.
+DEVICE = 3
 
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None) if hasattr(os, "preadv") else None
 _REFUSED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -67,7 +81,7 @@ def kind_of(fd: int) -> int:
     if kind in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFBLK):
         return PLAIN
     if kind == stat.S_IFCHR:
-        return _TERMINAL if _isatty(fd) else _DEVICE
+        return _TERMINAL if _isatty(fd) else DEVICE
     return _STREAM
 
 
@@ -160,3 +174,34 @@ def write_all(fd: int, kind: int, data: ReadableBuffer) -> int:
                 raise
             if sent >= total:
                 return sent
+
+
+def open_fifo(path: Any, flags: int, mode: int = 0o666, dir_fd: int | None = None) -> int:
+    """``os.open`` of a FIFO, waiting cooperatively for somebody to open the other end.
+
+    The kernel offers no way to be told of that, so a native thread waits.
+    """
+    if runs_natively() or flags & os.O_NONBLOCK or flags & os.O_ACCMODE == os.O_RDWR:
+        return _open(path, flags, mode, dir_fd=dir_fd)
+    opened: list[int] = []
+    unwanted: list[bool] = []
+
+    def close_unwanted() -> None:
+        if unwanted and opened:
+            try:
+                _close(opened.pop())
+            except IndexError:
+                pass  # the other thread was faster
+
+    def wait() -> None:
+        opened.append(_open(path, flags, mode, dir_fd=dir_fd))
+        close_unwanted()
+
+    try:
+        on_own_thread(wait)
+    except BaseException:
+        # Interrupted: the thread opens it some time later.
+        unwanted.append(True)
+        close_unwanted()
+        raise
+    return opened.pop()

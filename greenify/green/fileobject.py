@@ -5,39 +5,47 @@ same stack (`io.TextIOWrapper` over a buffered object over a raw one) with a raw
 and buffered objects that keep two threads apart: a native one holds a C lock while it reads, and takes a
 second greenlet of the same OS thread for a re-entrant call of the first.
 
-Descriptors of regular files get the standard objects: reading those never waits for anybody.
+Regular files get the standard objects: reading those never waits for anybody.
 """
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
-from collections.abc import Callable
+import stat
+import sys
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 from greenify import core
-from greenify.core.fork import fork_hooks
-from greenify.green.descriptor_io import PLAIN, kind_of, read_into, runs_natively, write_all
-from greenify.locks import RLock
+from greenify.green.buffered import (
+    CooperativeBufferedReader,
+    CooperativeBufferedWriter,
+    known,
+)
+from greenify.green.descriptor_io import (
+    DEVICE,
+    PLAIN,
+    kind_of,
+    open_fifo,
+    read_into,
+    runs_natively,
+    write_all,
+)
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = [
-    "CooperativeBufferedReader",
-    "CooperativeBufferedWriter",
-    "CooperativeFileIO",
-    "cooperative",
-    "fdopen",
-    "open",
-]
+__all__ = ["CooperativeFileIO", "cooperative", "fdopen", "open"]
 
 _open = io.open
+_BufferedReader = io.BufferedReader
+_BufferedRandom = io.BufferedRandom
 _readinto = io.FileIO.readinto
 _write = io.FileIO.write
 _close = io.FileIO.close
 _dup = os.dup
+_stat = os.stat
 
 # The least that `readall` asks for at once.
 _CHUNK = 1 << 16
@@ -48,22 +56,43 @@ class CooperativeFileIO(io.FileIO):
 
     The flags of the descriptor are not changed.  Any thread may use it, several at once.  Whoever waits in
     it is woken by the kernel, or with EBADF when the object is closed.
+
+    Args:
+        pushed: what a read returns before anything that comes from the descriptor; None for the end of the
+            file, for as long as the attribute stays None.
     """
 
-    _kind = PLAIN
+    _kind: int | None = PLAIN
 
-    def __init__(self, file: int, mode: str = "r", closefd: bool = True) -> None:
+    def __init__(
+        self, file: int, mode: str = "r", closefd: bool = True, pushed: bytes | None = b""
+    ) -> None:
         super().__init__(file, mode, closefd)
-        self._kind = kind_of(file)
+        self.pushed = pushed
+        # The numbers of the standard streams are given to other files now and then (dup2): look each time.
+        self._kind = kind_of(file) if file > 2 else None
 
     def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         """Read once into `buffer`; None if the descriptor is non-blocking and has nothing."""
+        if self.pushed != b"":
+            return self._take_pushed(buffer)
         if self.closed or not self.readable() or runs_natively():
             return _readinto(self, buffer)
+        fd = self.fileno()
+        kind = self._kind
         try:
-            return read_into(self.fileno(), self._kind, [buffer])
+            return read_into(fd, kind_of(fd) if kind is None else kind, [buffer])
         except BlockingIOError:
             return None
+
+    def _take_pushed(self, buffer: WriteableBuffer) -> int:
+        if self.pushed is None:
+            return 0
+        with memoryview(buffer) as whole, whole.cast("B") as view:
+            piece = self.pushed[: len(view)]
+            view[: len(piece)] = piece
+        self.pushed = self.pushed[len(piece) :]
+        return len(piece)
 
     def read(self, size: int | None = -1, /) -> bytes | None:  # type: ignore[override]
         """Read once, at most `size` bytes; everything up to the end if `size` is negative or None."""
@@ -92,8 +121,10 @@ class CooperativeFileIO(io.FileIO):
         """Write all of `data`; what fits, or None, if the descriptor is non-blocking."""
         if self.closed or not self.writable() or isinstance(data, str) or runs_natively():
             return _write(self, data)
+        fd = self.fileno()
+        kind = self._kind
         try:
-            return write_all(self.fileno(), self._kind, data)
+            return write_all(fd, kind_of(fd) if kind is None else kind, data)
         except BlockingIOError:
             return None
 
@@ -104,94 +135,84 @@ class CooperativeFileIO(io.FileIO):
         _close(self)
 
 
-# Every cooperative buffered object, for the child of a fork: there nobody holds their locks any more.
-_buffered: WeakSet[Any] = WeakSet()
+def _flush_at_exit() -> None:
+    # What a native object writes when the interpreter disposes of it at its end.  By then there is no
+    # Python function any more that these could call.
+    for stream in tuple(known):
+        try:
+            raw = getattr(stream, "raw", None)
+            if isinstance(raw, CooperativeFileIO) and stream.writable():
+                stream.flush()
+        except (OSError, ValueError):
+            pass  # closed, detached, or nobody reads it
 
 
-def _after_in_child() -> None:
-    for stream in _buffered:
-        stream._turn = RLock()
+atexit.register(_flush_at_exit)
 
 
-fork_hooks.append(_after_in_child)
+# A method of an object that is bound already does not become one of the class that it is an attribute of, as
+# functions do.  Programs keep the built-in `open` as an attribute of their classes.
+class _Functions:
+    def open(
+        self,
+        file: Any,
+        mode: str = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        closefd: bool = True,
+        opener: Any = None,
+    ) -> Any:
+        """`io.open`, with cooperative objects for pipes, sockets, terminals and FIFOs.
 
-
-def _in_turn(method: Callable[..., Any]) -> Any:
-    """`method`, entered by one thread at a time."""
-
-    def call(self: Any, *args: Any) -> Any:
-        with self._turn:
-            return method(self, *args)
-
-    call.__name__ = method.__name__
-    call.__qualname__ = method.__qualname__
-    call.__doc__ = method.__doc__
-    return call
-
-
-class CooperativeBufferedReader(io.BufferedReader):
-    """`io.BufferedReader` that several greenlets may use at once."""
-
-    def __init__(self, raw: io.RawIOBase, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
-        self._turn = RLock()
-        super().__init__(raw, buffer_size)
-        _buffered.add(self)
-
-    close = _in_turn(io.BufferedReader.close)
-    detach = _in_turn(io.BufferedReader.detach)
-    peek = _in_turn(io.BufferedReader.peek)
-    read = _in_turn(io.BufferedReader.read)
-    read1 = _in_turn(io.BufferedReader.read1)
-    readinto = _in_turn(io.BufferedReader.readinto)
-    readinto1 = _in_turn(io.BufferedReader.readinto1)
-    readline = _in_turn(io.BufferedReader.readline)
-    seek = _in_turn(io.BufferedReader.seek)
-    tell = _in_turn(io.BufferedReader.tell)
-    __next__ = _in_turn(io.BufferedReader.__next__)
-
-
-class CooperativeBufferedWriter(io.BufferedWriter):
-    """`io.BufferedWriter` that several greenlets may use at once."""
-
-    def __init__(self, raw: io.RawIOBase, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
-        self._turn = RLock()
-        super().__init__(raw, buffer_size)
-        _buffered.add(self)
-
-    close = _in_turn(io.BufferedWriter.close)
-    detach = _in_turn(io.BufferedWriter.detach)
-    flush = _in_turn(io.BufferedWriter.flush)
-    seek = _in_turn(io.BufferedWriter.seek)
-    tell = _in_turn(io.BufferedWriter.tell)
-    truncate = _in_turn(io.BufferedWriter.truncate)
-    write = _in_turn(io.BufferedWriter.write)
-
-
-def open(
-    file: Any,
-    mode: str = "r",
-    buffering: int = -1,
-    encoding: str | None = None,
-    errors: str | None = None,
-    newline: str | None = None,
-    closefd: bool = True,
-    opener: Any = None,
-) -> Any:
-    """`io.open`, with cooperative objects for the descriptor of a pipe, socket, terminal or FIFO.
-
-    A file given by its name is opened by `io.open` itself.
-    """
-    if isinstance(file, int) and isinstance(mode, str) and kind_of(file) != PLAIN:
-        if "b" not in mode:
+        Opening a FIFO by its name waits cooperatively for the other end.
+        """
+        if sys.flags.warn_default_encoding and isinstance(mode, str) and "b" not in mode:
             # Here, for the warning about a missing encoding to name our caller.
             encoding = io.text_encoding(encoding)
-        # The real function checks the arguments and shows what to build.  It does not get to own the
-        # descriptor, so that dropping what it made leaves no trace.
-        model = _open(file, mode, buffering, encoding, errors, newline, False, opener)
-        stream = _rebuild(model, file, closefd, newline)
-        if stream is not None:
+        if not isinstance(file, int):
+            kind = _kind_by_name(file)
+            if kind == stat.S_IFREG and opener is None:
+                return _open(file, mode, buffering, encoding, errors, newline, closefd)
+            if kind == stat.S_IFIFO and opener is None and closefd:
+                opener = open_fifo
+            stream = _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+            if opener is not None or kind == stat.S_IFCHR:
+                # Not for /dev/null and its like.
+                return cooperative(stream, newline, besides=DEVICE)
             return stream
-    return _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+        if isinstance(mode, str) and _waits(file):
+            # The real function checks the arguments and shows what to build.  It does not get to own the
+            # descriptor, so that dropping what it made leaves no trace.
+            try:
+                model = _open(file, mode, buffering, encoding, errors, newline, False, opener)
+            except (ValueError, OSError, LookupError):
+                # Once more, for it closes the descriptor or not, depending on what is wrong.
+                return _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+            stream = _rebuild(model, file, closefd, newline)
+            if stream is not None:
+                return stream
+        return _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+
+
+_Functions.open.__module__ = _open.__module__
+open = _Functions().open
+
+
+def _waits(fd: int) -> bool:
+    try:
+        return kind_of(fd) != PLAIN
+    except (OSError, OverflowError):
+        # For the native function to complain about.
+        return False
+
+
+def _kind_by_name(path: Any) -> int:
+    try:
+        return stat.S_IFMT(_stat(path).st_mode)
+    except (OSError, TypeError, ValueError):
+        return 0
 
 
 def fdopen(
@@ -205,18 +226,26 @@ def fdopen(
     """`os.fdopen`, by `open`."""
     if not isinstance(fd, int):
         raise TypeError(f"invalid fd type ({type(fd)}, expected integer)")
-    if "b" not in mode:
+    if isinstance(mode, str) and "b" not in mode:
         encoding = io.text_encoding(encoding)
     return open(fd, mode, buffering, encoding, *args, **kw)
 
 
-def cooperative(stream: Any) -> Any:
+def cooperative(stream: Any, newline: str | None = None, besides: int = PLAIN) -> Any:
     """A cooperative stack that takes the place of `stream`, a file object of a pipe; `stream` is closed.
 
     For file objects in whose making we have no say.  Must not have been read from or written to.  The new
     object has a new descriptor, because the old object cannot be made to let go of its own.
+
+    Args:
+        stream: the file object; it is returned as it is if it never waits, or is cooperative already.
+        newline: what it was opened with.
+        besides: another kind of file that stays as it is.
     """
-    newline = None
+    if isinstance(_raw(stream), CooperativeFileIO):
+        return stream
+    if kind_of(stream.fileno()) in (PLAIN, besides):
+        return stream
     fd = _dup(stream.fileno())
     try:
         made = _rebuild(stream, fd, True, newline)
@@ -230,17 +259,23 @@ def cooperative(stream: Any) -> Any:
     return made
 
 
+def _raw(stream: Any) -> Any:
+    """The lowest of the objects that `stream` consists of."""
+    buffered = getattr(stream, "buffer", stream)
+    return getattr(buffered, "raw", buffered)
+
+
 def _rebuild(model: Any, fd: int, closefd: bool, newline: str | None) -> Any:
     """The cooperative counterpart of `model` for `fd`; None if there is none (random access)."""
     text = model if isinstance(model, io.TextIOWrapper) else None
     buffered = model if text is None else text.buffer
-    raw = buffered.raw if hasattr(buffered, "raw") else buffered
-    mode = raw.mode
-    if isinstance(buffered, io.BufferedRandom):
+    raw = _raw(buffered)
+    if isinstance(buffered, _BufferedRandom):
         return None
-    made: Any = CooperativeFileIO(fd, mode, closefd)
+    made: Any = CooperativeFileIO(fd, raw.mode, closefd)
+    made.name = raw.name
     if buffered is not raw:
-        reading = isinstance(buffered, io.BufferedReader)
+        reading = isinstance(buffered, _BufferedReader)
         kind = CooperativeBufferedReader if reading else CooperativeBufferedWriter
         # The size of the buffer can be had no other way.
         made = kind(made, buffered.__sizeof__() - type(buffered).__basicsize__)

@@ -24,6 +24,7 @@ from greenify.green._children import EVENTS, on_own_thread, wait_for_change, wai
 from greenify.green.descriptor_io import (
     PLAIN,
     kind_of,
+    open_fifo,
     read_into,
     runs_natively,
     write_all,
@@ -41,6 +42,7 @@ __all__ = [
     "dup2",
     "eventfd_read",
     "fdopen",
+    "open",
     "popen",
     "read",
     "readv",
@@ -55,6 +57,8 @@ __all__ = [
     "writev",
 ]
 
+_open = os.open
+_stat = os.stat
 _read = os.read
 _readv = os.readv
 _write = os.write
@@ -73,6 +77,17 @@ _system = os.system
 
 # What one piece of `sendfile` holds in memory at most.
 _PIECE = 1 << 18
+
+
+def open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+    """`os.open`; of a FIFO, waits for somebody to open the other end."""
+    try:
+        if stat.S_ISFIFO(_stat(path, dir_fd=dir_fd).st_mode):
+            return open_fifo(path, flags, mode, dir_fd)
+    except (OSError, TypeError, ValueError):
+        # For the native function to complain about.
+        pass
+    return _open(path, flags, mode, dir_fd=dir_fd)
 
 
 # Reading and writing.  Each waits for readiness and is woken by the kernel, or with EBADF by a close.

@@ -16,6 +16,7 @@ ORDER: tuple[str, ...] = (
     "select",
     "selectors",
     "os",
+    "io",
     "signal",
     "subprocess",
     "socket",

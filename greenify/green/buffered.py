@@ -1,0 +1,134 @@
+"""The buffered objects of `io` with a lock that tells greenlets apart.
+
+A native one holds a C lock while it reads or writes, and takes a second greenlet of the same OS thread for a
+re-entrant call of the first.  Those here are entered by one thread at a time, whatever is below them: a
+pipe, the file object of a socket, a raw object of the user's.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakSet
+
+from greenify.core.fork import fork_hooks
+from greenify.locks import RLock
+
+__all__ = [
+    "CooperativeBufferedRWPair",
+    "CooperativeBufferedRandom",
+    "CooperativeBufferedReader",
+    "CooperativeBufferedWriter",
+    "known",
+]
+
+known: WeakSet[Any] = WeakSet()
+"""All of them that exist."""
+
+
+def _after_in_child() -> None:
+    # Nobody holds their locks any more.
+    for stream in known:
+        stream._turn = RLock()
+        stream._reading = RLock()
+
+
+fork_hooks.append(_after_in_child)
+
+
+class _StandIn(type):
+    """The class of a class that takes its base's place: the base's instances count as its own."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        if "_stands_in" in cls.__dict__:
+            return isinstance(instance, cls.__base__ or ())
+        return super().__instancecheck__(instance)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        if "_stands_in" in cls.__dict__:
+            return issubclass(subclass, cls.__base__ or ())
+        return super().__subclasscheck__(subclass)
+
+
+def _in_turn(method: Callable[..., Any], turn: str = "_turn") -> Any:
+    """`method`, entered by one thread at a time."""
+
+    if turn == "_turn":
+
+        def call(self: Any, *args: Any) -> Any:
+            with self._turn:
+                return method(self, *args)
+
+    else:
+
+        def call(self: Any, *args: Any) -> Any:
+            with getattr(self, turn):
+                return method(self, *args)
+
+    call.__name__ = method.__name__
+    call.__qualname__ = method.__qualname__
+    call.__doc__ = method.__doc__
+    return call
+
+
+def _namespace(native: Any, names: str) -> dict[str, Any]:
+    def __new__(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        self = native.__new__(cls)
+        self._turn = self._reading = RLock()
+        known.add(self)
+        return self
+
+    return {
+        "_stands_in": True,
+        "__new__": __new__,
+        "__doc__": native.__doc__,
+        "__module__": native.__module__,
+        "__qualname__": native.__qualname__,
+        **{name: _in_turn(getattr(native, name)) for name in names.split()},
+    }
+
+
+_READS = "peek read read1 readinto readinto1"
+_WRITES = "flush write"
+_BOTH = "close detach seek tell"
+
+CooperativeBufferedReader: Any = _StandIn(
+    "BufferedReader",
+    (io.BufferedReader,),
+    _namespace(io.BufferedReader, f"{_BOTH} {_READS} readline __next__"),
+)
+CooperativeBufferedWriter: Any = _StandIn(
+    "BufferedWriter",
+    (io.BufferedWriter,),
+    _namespace(io.BufferedWriter, f"{_BOTH} {_WRITES} truncate"),
+)
+CooperativeBufferedRandom: Any = _StandIn(
+    "BufferedRandom",
+    (io.BufferedRandom,),
+    _namespace(io.BufferedRandom, f"{_BOTH} {_READS} readline __next__ {_WRITES} truncate"),
+)
+
+
+_Pair = io.BufferedRWPair
+
+
+def _new_pair(cls: Any, *args: Any, **kwargs: Any) -> Any:
+    self: Any = _Pair.__new__(cls)
+    self._turn = RLock()
+    self._reading = RLock()
+    known.add(self)
+    return self
+
+
+# Its halves have a lock each: whoever waits for something to read keeps nobody from writing.
+CooperativeBufferedRWPair: Any = _StandIn(
+    "BufferedRWPair",
+    (_Pair,),
+    {
+        **_namespace(_Pair, _WRITES),
+        "__new__": _new_pair,
+        **{name: _in_turn(getattr(_Pair, name), "_reading") for name in _READS.split()},
+        "close": _in_turn(_in_turn(_Pair.close), "_reading"),
+    },
+)
