@@ -140,6 +140,34 @@ class _Token:
             except IndexError:
                 starved = True
 
+    def _take_uninterrupted(self, then: Callable[[], None] | None = None) -> None:
+        """Take the token and call ``then()``, and only after that raise what has interrupted the wait.
+
+        A Condition's caller holds the lock again whatever ends its wait, or its ``with`` block would release
+        the lock of somebody else.
+        """
+        pending: BaseException | None = None
+        while True:
+            try:
+                self._take()
+                break
+            except IndexError:
+                pass
+            try:
+                self._wait_for_token(None)
+                break
+            except GreenletExit:
+                raise  # the greenlet is being collected: nobody will ever run it again
+            except BaseException as exc:
+                pending = pending or exc
+        if then is not None:
+            then()
+        if pending is not None:
+            try:
+                raise pending
+            finally:
+                pending = None  # its traceback holds this frame
+
     def _leave(self, turn: _Turn) -> bool:
         """Give `turn` up; False if the lock has been handed over to it."""
         try:
@@ -250,7 +278,7 @@ class Lock(_Token):
         self.release()
 
     def _acquire_restore(self, state: None) -> None:
-        self.acquire()
+        self._take_uninterrupted()
 
     acquire_lock = acquire
     release_lock = release
@@ -367,28 +395,10 @@ class RLock(_Token):
         return state
 
     def _acquire_restore(self, state: tuple[int, greenlet | None]) -> None:
-        # As the native one, this cannot be interrupted: a Condition's caller holds the lock again whatever
-        # ends its wait.
-        pending: BaseException | None = None
-        while True:
-            try:
-                self._take()
-                break
-            except IndexError:
-                pass
-            try:
-                self._wait_for_token(None)
-                break
-            except GreenletExit:
-                raise  # the greenlet is being collected: nobody will ever run it again
-            except BaseException as exc:
-                pending = pending or exc
-        self._count, self._owner = state
-        if pending is not None:
-            try:
-                raise pending
-            finally:
-                pending = None  # its traceback holds this frame
+        def own() -> None:
+            self._count, self._owner = state
+
+        self._take_uninterrupted(own)
 
     def _at_fork_reinit(self) -> None:
         self._box[:] = [None]

@@ -7,14 +7,13 @@ same at a fraction of the cost (figures: `benchmarks/`).
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from greenify import core
+from greenify.locks import deadline_after
 
 __all__ = ["CONDITION_METHODS", "EVENT_METHODS"]
 
-_monotonic = time.monotonic
 _new_waiter = core.new_waiter
 
 
@@ -25,23 +24,46 @@ def _condition_wait(self: Any, timeout: float | None = None) -> bool:
     waiter = _new_waiter()
     self._waiters.append(waiter)
     state = self._release_save()
-    notified = False
     try:
         if timeout is None:
-            notified = waiter.wait()
+            waiter.wait()
         elif timeout > 0:
-            notified = waiter.wait(_monotonic() + timeout)
-        else:
-            notified = waiter.woken
-        return notified
-    finally:
+            waiter.wait(deadline_after(timeout))
+    except BaseException:
+        _give_up(self, state, waiter)
+        raise
+    try:
         self._acquire_restore(state)
-        if not notified:
-            try:
-                self._waiters.remove(waiter)
-            except ValueError:
-                # Notified at the very moment of giving up.
-                pass
+    except BaseException:
+        # It holds the lock again all the same.
+        _pass_on(self, waiter)
+        raise
+    # Asked now: the notification may have come when the time was up and the lock not yet ours again.
+    return _leave(self, waiter)
+
+
+def _give_up(self: Any, state: Any, waiter: core.Waiter) -> None:
+    try:
+        self._acquire_restore(state)
+    finally:
+        _pass_on(self, waiter)
+
+
+def _pass_on(self: Any, waiter: core.Waiter) -> None:
+    # Who is killed when it has been notified already passes that on, or nobody would look at the news.
+    if _leave(self, waiter) and self._is_owned():
+        self.notify()
+
+
+def _leave(self: Any, waiter: core.Waiter) -> bool:
+    """Take `waiter` off the list; True if it has been notified."""
+    if not waiter.woken:
+        try:
+            self._waiters.remove(waiter)
+        except ValueError:
+            # An event is being set at this moment, by another OS thread and without the lock.
+            pass
+    return waiter.woken
 
 
 def _condition_notify(self: Any, n: int = 1) -> None:
@@ -50,9 +72,11 @@ def _condition_notify(self: Any, n: int = 1) -> None:
         raise RuntimeError("cannot notify on un-acquired lock")
     waiters = self._waiters
     while waiters and n > 0:
-        # A native thread that has waited since before the patch has left a native lock here.
-        waiters.popleft().release()
-        n -= 1
+        waiter = waiters.popleft()
+        # It may be a native lock: of a native thread that has waited since before the patch.
+        if getattr(waiter, "alive", True):
+            waiter.release()
+            n -= 1
 
 
 def _event_set(self: Any) -> None:
@@ -61,9 +85,11 @@ def _event_set(self: Any) -> None:
     waiters = self._cond._waiters
     while waiters:
         try:
-            waiters.popleft().release()
+            waiter = waiters.popleft()
         except IndexError:
             return
+        if getattr(waiter, "alive", True):
+            waiter.release()
 
 
 def _event_clear(self: Any) -> None:
@@ -75,7 +101,7 @@ def _event_wait(self: Any, timeout: float | None = None) -> bool:
     """Wait until the flag is set, for at most `timeout` seconds; see `threading.Event.wait`."""
     if self._flag:
         return True
-    deadline = None if timeout is None else _monotonic() + timeout
+    deadline = deadline_after(timeout)
     waiter = _new_waiter()
     waiters = self._cond._waiters
     waiters.append(waiter)
