@@ -22,6 +22,7 @@ from greenify.core.hub import Hub, Throw, hubs, on_new_hub
 from greenify.core.workers import default_workers
 from greenify.errors import TaskExit
 from greenify.event import Event
+from greenify.green.builtin import BuiltinTwin
 from greenify.green.native_threads import shut_down_natives
 from greenify.identity import get_ident
 from greenify.local import forget_thread, local
@@ -39,6 +40,7 @@ __all__ = [
     "execv",
     "execve",
     "get_ident",
+    "get_ident_twin",
     "local",
     "make_thread_handle",
     "set_sentinel",
@@ -51,6 +53,24 @@ _native_execv = os.execv
 _native_execve = os.execve
 _native_count = _thread._count
 _native_set_sentinel = getattr(_thread, "_set_sentinel", None)
+
+
+class _GetIdent(BuiltinTwin):
+    """`_thread.get_ident` in the patched modules."""
+
+    __slots__ = ()
+
+    # Written out here, as `threading.current_thread` calls it all the time.
+    def __call__(self) -> int:
+        try:
+            ident: int = getcurrent().ident  # type: ignore[attr-defined]
+        except (AttributeError, RuntimeError):
+            # Not a thread's own greenlet, or the interpreter is being finalised.
+            return get_ident()
+        return ident
+
+
+get_ident_twin = _GetIdent(_thread.get_ident, get_ident)
 
 LockType = Lock
 allocate_lock = Lock

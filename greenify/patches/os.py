@@ -10,12 +10,15 @@ import posix
 from typing import Any
 
 from greenify.green import os as green
+from greenify.green.builtin import builtin_twin
 from greenify.patches.record import Patch
 
 __all__ = ["PATCHES"]
 
 _replaced: dict[str, Any] = {
-    name: getattr(green, name) for name in green.__all__ if hasattr(os, name)
+    name: builtin_twin(getattr(os, name), getattr(green, name))
+    for name in green.__all__
+    if hasattr(os, name)
 }
 
 PATCHES = (

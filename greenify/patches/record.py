@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any, Final, Literal
 
+from greenify.green.builtin import BuiltinTwin
+
 __all__ = ["MISSING", "Change", "Patch", "label"]
 
 
@@ -97,6 +99,8 @@ def label(thing: object) -> str:
     """A short name for any object, for messages and tables: never its contents, which may be large."""
     if isinstance(thing, staticmethod | classmethod):
         thing = thing.__func__
+    if isinstance(thing, BuiltinTwin):
+        thing = thing.__wrapped__
     if isinstance(thing, ModuleType):
         return thing.__name__
     if isinstance(thing, property) and thing.fget is not None:

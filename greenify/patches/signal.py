@@ -6,6 +6,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from greenify.green import signal as green
+from greenify.green.builtin import builtin_twin
 from greenify.patches.record import Patch
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ if hasattr(signal, "sigtimedwait"):
         "sigtimedwait": green.sigtimedwait,
     }
 
-PATCHES = (Patch(signal, replace=_replaced),)
+PATCHES = (
+    Patch(
+        signal,
+        replace={name: builtin_twin(getattr(signal, name), new) for name, new in _replaced.items()},
+    ),
+)
 
 
 def finish(journal: Journal) -> None:

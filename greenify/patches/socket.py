@@ -10,6 +10,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from greenify.green import socket as green
+from greenify.green.builtin import builtin_twin
 from greenify.green.socket_methods import METHODS
 from greenify.green.socket_state import restore_natively
 from greenify.patches.record import Patch
@@ -32,7 +33,12 @@ _functions: dict[str, Any] = {
 
 PATCHES = (
     Patch(socket.socket, replace=_methods, add=_slot),
-    Patch(socket, replace=_functions),
+    Patch(
+        socket,
+        replace={
+            name: builtin_twin(getattr(socket, name), new) for name, new in _functions.items()
+        },
+    ),
 )
 
 

@@ -20,6 +20,7 @@ from greenify.core import slices
 from greenify.green import import_lock
 from greenify.green import thread as green
 from greenify.green.async_exc import make_set_async_exc
+from greenify.green.builtin import builtin_twin
 from greenify.green.native_threads import HandleStandIn, LockStandIn
 from greenify.green.threading import CONDITION_METHODS, EVENT_METHODS
 from greenify.patches.importing import when_imported
@@ -30,46 +31,52 @@ if TYPE_CHECKING:
 
 __all__ = ["PATCHES", "finish"]
 
+_start = builtin_twin(_thread.start_new_thread, green.start_new_thread)
+
 _thread_names: dict[str, Any] = {
-    "start_new_thread": green.start_new_thread,
-    "start_new": green.start_new_thread,
+    "start_new_thread": _start,
+    "start_new": _start,
     "allocate_lock": green.allocate_lock,
     "allocate": green.allocate_lock,
     "LockType": green.LockType,
     "RLock": green.RLock,
-    "get_ident": green.get_ident,
+    "get_ident": green.get_ident_twin,
     "_local": green.local,
-    "_count": green.count,
+    "_count": builtin_twin(_thread._count, green.count),
 }
 _threading_names: dict[str, Any] = {
     "_allocate_lock": green.allocate_lock,
     "Lock": green.Lock,
     "_CRLock": green.RLock,
-    "get_ident": green.get_ident,
+    "get_ident": green.get_ident_twin,
     "local": green.local,
 }
 if sys.version_info >= (3, 13):
+    _start_joinable = builtin_twin(_thread.start_joinable_thread, green.start_joinable_thread)
     _joinable: dict[str, Any] = {
         "_ThreadHandle": green.ThreadHandle,
         "_make_thread_handle": green.make_thread_handle,
     }
     _thread_names |= _joinable | {
         "lock": green.Lock,
-        "start_joinable_thread": green.start_joinable_thread,
+        "start_joinable_thread": _start_joinable,
         "_shutdown": green.shutdown,
     }
     _threading_names |= _joinable | {
         "_LockType": green.LockType,
-        "_start_joinable_thread": green.start_joinable_thread,
+        "_start_joinable_thread": _start_joinable,
         "_thread_shutdown": green.shutdown,
     }
 else:
     _thread_names["_set_sentinel"] = green.set_sentinel
     _threading_names["_set_sentinel"] = green.set_sentinel
-    _threading_names["_start_new_thread"] = green.start_new_thread
+    _threading_names["_start_new_thread"] = _start
 
 # A program that takes this one's place inherits the timer of the time slices, and no handler.
-_exec: dict[str, Any] = {"execv": green.execv, "execve": green.execve}
+_exec: dict[str, Any] = {
+    "execv": builtin_twin(os.execv, green.execv),
+    "execve": builtin_twin(os.execve, green.execve),
+}
 
 PATCHES = (
     Patch(_thread, replace=_thread_names),
@@ -96,7 +103,7 @@ def finish(journal: Journal) -> None:
     _convert_threads(journal)
     when_imported(journal, "ctypes", partial(_patch_ctypes, journal))
     # What a module exports says that it comes from there.
-    for exported in (green.Lock, green.local, green.get_ident):
+    for exported in (green.Lock, green.local):
         journal.replace(exported, "__module__", "threading")
 
 
