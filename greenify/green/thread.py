@@ -77,6 +77,8 @@ allocate_lock = Lock
 
 
 def _name_main_thread(hub: Hub) -> None:
+    if isinstance(hub.main, GreenThread):
+        return  # a thread that has forked keeps its identifier
     # Makes `get_ident` in the main greenlet as quick as in the others.
     hub.main.ident = hub.ident  # type: ignore[attr-defined]
 
