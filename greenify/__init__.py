@@ -24,6 +24,11 @@ if TYPE_CHECKING:
         Channel,
         select_channels,
     )
+    from greenify.condition import (
+        Barrier,
+        BrokenBarrierError,
+        Condition,
+    )
     from greenify.errors import (
         ChannelClosed,
         GreenifyError,
@@ -35,9 +40,16 @@ if TYPE_CHECKING:
         TaskExit,
         UnknownPatchError,
     )
+    from greenify.event import (
+        Event,
+    )
     from greenify.futures import (
         NativeThreadPoolExecutor,
         run_in_thread,
+    )
+    from greenify.locks import (
+        Lock,
+        RLock,
     )
     from greenify.patches import (
         ORDER,
@@ -48,6 +60,10 @@ if TYPE_CHECKING:
         patch_all,
         patched,
         restore,
+    )
+    from greenify.semaphores import (
+        BoundedSemaphore,
+        Semaphore,
     )
     from greenify.task import (
         Task,
@@ -65,16 +81,24 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ORDER",
+    "Barrier",
+    "BoundedSemaphore",
+    "BrokenBarrierError",
     "Change",
     "Channel",
     "ChannelClosed",
+    "Condition",
+    "Event",
     "GreenifyError",
     "HubError",
     "LatePatchWarning",
+    "Lock",
     "NativeThreadPoolExecutor",
     "PatchError",
     "PyuvMissingError",
+    "RLock",
     "RestoreError",
+    "Semaphore",
     "Task",
     "TaskExit",
     "TaskGroup",
@@ -101,6 +125,11 @@ _HOMES = {
         "Channel",
         "select_channels",
     ),
+    "greenify.condition": (
+        "Barrier",
+        "BrokenBarrierError",
+        "Condition",
+    ),
     "greenify.errors": (
         "ChannelClosed",
         "GreenifyError",
@@ -112,9 +141,14 @@ _HOMES = {
         "TaskExit",
         "UnknownPatchError",
     ),
+    "greenify.event": ("Event",),
     "greenify.futures": (
         "NativeThreadPoolExecutor",
         "run_in_thread",
+    ),
+    "greenify.locks": (
+        "Lock",
+        "RLock",
     ),
     "greenify.patches": (
         "Change",
@@ -125,6 +159,10 @@ _HOMES = {
         "patch_all",
         "patched",
         "restore",
+    ),
+    "greenify.semaphores": (
+        "BoundedSemaphore",
+        "Semaphore",
     ),
     "greenify.task": (
         "Task",

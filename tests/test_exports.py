@@ -51,6 +51,18 @@ PUBLIC = {
     "select_channels",
     # greenify.errors
     "ChannelClosed",
+    # greenify.condition
+    "Barrier",
+    "BrokenBarrierError",
+    "Condition",
+    # greenify.semaphores
+    "BoundedSemaphore",
+    "Semaphore",
+    # greenify.event
+    "Event",
+    # greenify.locks
+    "Lock",
+    "RLock",
 }
 
 FILES = sorted(
