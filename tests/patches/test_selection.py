@@ -75,5 +75,9 @@ class TestTables:
 
     def test_every_file_of_patches_is_in_the_order(self) -> None:
         (folder,) = map(Path, greenify.patches.__path__)
-        files = {path.stem for path in folder.glob("*.py") if re.search(r"^ *PATCHES\b", path.read_text(), re.M)}
+        files = {
+            path.stem
+            for path in folder.glob("*.py")
+            if re.search(r"^ *PATCHES\b", path.read_text(), re.M)
+        }
         assert files == set(ORDER)
