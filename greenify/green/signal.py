@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+from weakref import WeakKeyDictionary
+
+from greenlet import greenlet
 
 from greenify import core
 from greenify.core import slices
@@ -21,12 +24,14 @@ from greenify.core.hub import current_hub, hubs, is_main_thread
 from greenify.core.signals import MainHandler, chain, holding, pausing
 from greenify.green._signalfd import open_signalfd
 from greenify.green.descriptor_io import runs_natively
+from greenify.identity import current_thread_greenlet
 
 __all__ = [
     "getitimer",
     "getsignal",
     "pause",
     "pthread_kill",
+    "pthread_sigmask",
     "set_wakeup_fd",
     "setitimer",
     "signal",
@@ -47,6 +52,7 @@ _native_getsignal = _signal.getsignal
 _native_set_wakeup_fd = _signal.set_wakeup_fd
 _native_setitimer = _signal.setitimer
 _native_getitimer = _signal.getitimer
+_native_pthread_sigmask = _signal.pthread_sigmask
 _native_pause = _signal.pause
 _native_pthread_kill = _signal.pthread_kill
 _native_sigwait = _signal.sigwait
@@ -169,6 +175,54 @@ def getitimer(which: int, /) -> tuple[float, float]:
     return _native_getitimer(which)
 
 
+# The mask.
+
+_masks: WeakKeyDictionary[greenlet, frozenset[int]] = WeakKeyDictionary()
+
+
+def pthread_sigmask(how: int, mask: Iterable[int], /) -> set[Any]:
+    """`signal.pthread_sigmask`.  The mask of the main thread is the OS thread's own.
+
+    Handlers never run in another thread than the main one, so what a green thread blocks changes nothing for
+    its siblings; its mask is only remembered.
+
+    Returns:
+        The calling thread's mask before.
+
+    Raises:
+        ValueError: a number is not that of a signal.
+        OSError: `how` is unknown.
+    """
+    hub = current_hub()
+    if hub is None or hub.in_main():
+        return _native_pthread_sigmask(how, mask)
+    numbers = frozenset(map(int, mask))
+    for number in numbers:
+        if not 0 < number < _signal.NSIG:
+            raise ValueError(f"signal number {number} out of range [1; {_signal.NSIG - 1}]")
+    thread = current_thread_greenlet()
+    before = _masks.get(thread)
+    if before is None:
+        # A thread begins with the mask of whoever starts it; most never change theirs.
+        before = frozenset(map(int, _native_pthread_sigmask(_signal.SIG_BLOCK, ())))
+    if how == _signal.SIG_BLOCK:
+        _masks[thread] = before | numbers
+    elif how == _signal.SIG_UNBLOCK:
+        _masks[thread] = before - numbers
+    elif how == _signal.SIG_SETMASK:
+        _masks[thread] = numbers
+    else:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    return {_named(number) for number in before}
+
+
+def _named(number: int) -> int:
+    try:
+        return _signal.Signals(number)
+    except ValueError:
+        return number  # a real-time signal without a name
+
+
 # Waiting.
 
 
@@ -254,13 +308,13 @@ def _look_repeatedly(numbers: frozenset[int], deadline: float | None) -> Any:
 @contextmanager
 def _blocked(numbers: frozenset[int]) -> Iterator[None]:
     """Block those that the caller has not: a signal waited for is taken, not handled."""
-    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, numbers)
+    before = _native_pthread_sigmask(_signal.SIG_BLOCK, numbers)
     added = numbers - before
     try:
         yield
     finally:
         if added:
-            _signal.pthread_sigmask(_signal.SIG_UNBLOCK, added)
+            _native_pthread_sigmask(_signal.SIG_UNBLOCK, added)
 
 
 for _function in (
@@ -268,6 +322,7 @@ for _function in (
     getsignal,
     pause,
     pthread_kill,
+    pthread_sigmask,
     set_wakeup_fd,
     setitimer,
     signal,
