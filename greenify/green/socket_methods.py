@@ -78,7 +78,11 @@ def connect(self: Any, address: Any, /) -> None:
     if not state.blocking:
         _native.connect(self, address)
         return
-    error = _connect(self, state, address)
+    try:
+        error = _connect(self, state, address)
+    except (TypeError, OverflowError):
+        _native.connect(self, address)  # says what is wrong with it, under its own name
+        raise
     if error:
         raise OSError(error, os.strerror(error))
 
@@ -144,7 +148,8 @@ def settimeout(self: Any, timeout: float | None, /) -> None:
         state.timeout = None
         state.native_blocking = state.blocking = True
         return
-    if timeout.__class__ in (int, float) and 0 < timeout < 1e9 and not state.native_blocking:
+    usual = timeout.__class__ in (int, float) and 0 < timeout < 1e9
+    if usual and not state.native_blocking and _fileno(self) >= 0:
         # Nothing depends on the descriptor's flag, which is right unless somebody has changed it.
         state.timeout = float(timeout)
     else:
@@ -175,6 +180,8 @@ def gettimeout(self: Any) -> float | None:
 
 def setblocking(self: Any, flag: bool, /) -> None:
     """``settimeout(None)`` if `flag` is true, else ``settimeout(0.0)``."""
+    if flag is not True and flag is not False:
+        _native.setblocking(self, flag)  # refuses what is not an integer
     settimeout(self, None if flag else 0.0)
 
 

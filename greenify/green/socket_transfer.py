@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import _socket
 import time
+from operator import index
 from typing import Any
 
 from greenify.green import socket_whole as whole
@@ -125,9 +126,18 @@ def _receive(
     self: Any, state: SocketState, method: Any, wholly: Any, flags: int, *args: Any
 ) -> Any:
     # `method`, whose last argument are `flags`, on a socket that may wait.
+    flags = index(flags)
     if flags & _WAITALL and state.stream and state.timeout is None:
         return wholly(self, state, flags & ~_WAITALL, *args)
     return attempt(self, state, method, False, flags, *args)
+
+
+def _is_iterable(thing: Any) -> bool:
+    try:
+        iter(thing)
+    except TypeError:
+        return False
+    return True
 
 
 def recvfrom(self: Any, bufsize: int, flags: int = 0, /) -> Any:
@@ -160,6 +170,8 @@ def recvmsg_into(self: Any, buffers: Any, ancbufsize: int = 0, flags: int = 0, /
     if not state.blocking:
         return _native.recvmsg_into(self, buffers, ancbufsize, flags)
     # The native method may be called several times, and an iterator can be used once.
+    if not _is_iterable(buffers):
+        return _native.recvmsg_into(self, buffers, ancbufsize, flags)  # raises
     buffers = list(buffers)
     return _receive(
         self, state, _native.recvmsg_into, whole.recvmsg_into, flags, buffers, ancbufsize
@@ -176,6 +188,8 @@ def send(self: Any, data: Any, flags: int = 0, /) -> int:
         state = settle(self)
     if not state.blocking:
         return _send(self, data, flags)
+    if flags:
+        flags = index(flags)
     try:
         sent = _send(self, data, flags | _DONTWAIT)
     except BlockingIOError:
@@ -197,7 +211,7 @@ def sendall(self: Any, data: Any, flags: int = 0, /) -> None:
     state = self._state
     if state.__class__ is not SocketState:
         state = settle(self)
-    if not state.blocking or (flags and state.never_waits(flags)):
+    if not state.blocking or (flags and state.never_waits(index(flags))):
         _native.sendall(self, data, flags)
         return
     if data.__class__ is bytes:
@@ -253,7 +267,7 @@ def sendmsg(
 ) -> int:
     """See `socket.socket.sendmsg`."""
     state = state_of(self)
-    if not state.blocking:
+    if not state.blocking or not (_is_iterable(buffers) and _is_iterable(ancdata)):
         return int(_native.sendmsg(self, buffers, ancdata, flags, address))
     buffers = list(buffers)
     ancdata = list(ancdata)
