@@ -32,6 +32,7 @@ __all__ = [
     "pause",
     "pthread_kill",
     "pthread_sigmask",
+    "raise_signal",
     "set_wakeup_fd",
     "setitimer",
     "signal",
@@ -52,6 +53,7 @@ _native_getsignal = _signal.getsignal
 _native_set_wakeup_fd = _signal.set_wakeup_fd
 _native_setitimer = _signal.setitimer
 _native_getitimer = _signal.getitimer
+_native_raise_signal = _signal.raise_signal
 _native_pthread_sigmask = _signal.pthread_sigmask
 _native_pause = _signal.pause
 _native_pthread_kill = _signal.pthread_kill
@@ -141,6 +143,14 @@ def set_wakeup_fd(fd: int, *, warn_on_full_buffer: bool = True) -> int:
     # What has arrived so far was for the one before.
     hub.pair.switch()
     return chain(fd, warn_on_full_buffer)
+
+
+def raise_signal(signum: int, /) -> None:
+    """`signal.raise_signal`; a thread that does nothing else lets the others run, too."""
+    _native_raise_signal(signum)
+    hub = current_hub()
+    if hub is not None:
+        hub.breathe()
 
 
 def pthread_kill(thread_id: int, signalnum: int, /) -> None:
@@ -323,6 +333,7 @@ for _function in (
     pause,
     pthread_kill,
     pthread_sigmask,
+    raise_signal,
     set_wakeup_fd,
     setitimer,
     signal,

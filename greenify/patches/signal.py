@@ -22,6 +22,7 @@ _replaced: dict[str, Any] = {
     "setitimer": green.setitimer,
     "getitimer": green.getitimer,
     "pthread_kill": green.pthread_kill,
+    "raise_signal": green.raise_signal,
     "pthread_sigmask": green.pthread_sigmask,
 }
 if hasattr(signal, "sigtimedwait"):
