@@ -108,6 +108,11 @@ class Side:
                 self.entry = hub.timers.add(deadline, self)
         try:
             self.waiter = g
+            if self.edge:
+                # A finaliser that waited has let others run since we looked.
+                self.edge = False
+                self.waiter = None
+                return True
             while self.waiter is g:
                 if hub.switch():
                     hub.run_interrupts()
@@ -138,6 +143,8 @@ class Side:
             self.others = []
         self.others.append(waiter)
         try:
+            # The first waiter may just have been woken for what we were too late to see.
+            descriptor.hub.descriptors.report_again(descriptor)
             return waiter.wait(deadline)
         except BaseException:
             if waiter.woken:
@@ -190,9 +197,10 @@ class Side:
             # One entry serves many operations: re-arming when it fires early is rarer than an operation.
             self.entry = hub.timers.add(deadline, self)
             return
-        self.expired = self.waiter
-        hub.ready.append(self.waiter)
+        g = self.expired = self.waiter
+        # Before the call, after which others may already run: an exception or a finaliser there.
         self.waiter = None
+        hub.ready.append(g)
 
 
 class Descriptor:
@@ -232,8 +240,11 @@ class DescriptorSet:
         fd: int = self.queue.fileno()
         return fd
 
-    def attach(self, fd: int, writing: bool) -> Descriptor:
+    def attach(self, fd: int, writing: bool, uses: int = 0) -> Descriptor:
         """Register `fd`, or make an existing registration report its present state once more.
+
+        Args:
+            uses: 1 for a wait by number, 0 for an owner who keeps the registration.
 
         Raises:
             PermissionError: the kernel cannot wait on this kind of file (regular files): it never blocks.
@@ -243,19 +254,41 @@ class DescriptorSet:
         known = self.by_fd.get(fd)
         if known is not None:
             mask |= known.mask
+            try:
+                self.queue.modify(fd, mask)
+            except FileNotFoundError:
+                # The number was closed without our knowledge and belongs to another file now.
+                pass
+            else:
+                known.mask = mask
+                if known.uses:
+                    known.uses += uses
+                return known
+        # First, for others may take its events before `register` has returned to us (see `Side.due`).
+        fresh = self.by_fd[fd] = Descriptor(self.hub, fd, mask)
+        fresh.uses = uses
         try:
             self.queue.register(fd, mask)
         except FileExistsError:
             self.queue.modify(fd, mask)
+        except BaseException:
             if known is not None:
-                known.mask = mask
-                return known
+                self.by_fd[fd] = known
+            else:
+                del self.by_fd[fd]
+            raise
         if known is not None:
-            # The number was closed without our knowledge and belongs to another file now.
             known.closed = True
             known.wake_all()
-        fresh = self.by_fd[fd] = Descriptor(self.hub, fd, mask)
         return fresh
+
+    def report_again(self, descriptor: Descriptor) -> None:
+        """Have the kernel report the present state of `descriptor` once more."""
+        try:
+            self.queue.modify(descriptor.fd, descriptor.mask)
+        except OSError:
+            # Closed without our knowledge: who waits on it keeps waiting, as in the kernel.
+            pass
 
     def want_write(self, descriptor: Descriptor) -> None:
         """Have the write side of `descriptor` reported as well.  The present state is reported again.
@@ -299,14 +332,11 @@ class DescriptorSet:
             OSError: EBADF, it is not open, or was closed while we waited.
         """
         known = self.by_fd.get(fd)
-        descriptor = self.attach(fd, writing)
-        if descriptor is not known:
-            descriptor.uses = 1
-        elif descriptor.uses:
-            descriptor.uses += 1
+        if known is not None:
+            # What it remembers is older than the state that `attach` asks the kernel to report.
+            (known.write if writing else known.read).edge = False
+        descriptor = self.attach(fd, writing, uses=1)
         side = descriptor.write if writing else descriptor.read
-        # What the side remembers is older than the state that `attach` has asked the kernel to report.
-        side.edge = False
         try:
             arrived = side.wait(deadline)
             if descriptor.closed:

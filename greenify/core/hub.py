@@ -508,8 +508,9 @@ class Hub:
                 waiter = side.waiter
                 # `Side.fire`, written out for the one case that counts: a single waiter.
                 if waiter is not None and side.others is None:
-                    append(waiter)
+                    # In this order: after a call others may run (see `Side.due`).
                     side.waiter = None
+                    append(waiter)
                 else:
                     side.fire()
                 if events & EAGER_EVENTS:

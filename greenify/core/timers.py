@@ -34,16 +34,18 @@ Entry = list[Any]  # [deadline: float, sequence: int, target: Due | None]
 class Timers:
     """The pending deadlines of one hub.  Only the hub's own OS thread may touch it."""
 
-    __slots__ = ("_cancelled", "_sequence", "heap")
+    __slots__ = ("_cancelled", "_changes", "_sequence", "heap")
 
     def __init__(self) -> None:
         self.heap: list[Entry] = []
         self._sequence = count()
         self._cancelled = 0
+        self._changes = 0  # counts everything that happens to the heap
 
     def add(self, deadline: float, target: Due) -> Entry:
         """Call ``target.due()`` once `deadline` (`time.monotonic` seconds) has passed.  O(log n)."""
         entry: Entry = [deadline, next(self._sequence), target]
+        self._changes += 1
         heappush(self.heap, entry)
         return entry
 
@@ -53,11 +55,16 @@ class Timers:
             return
         entry[2] = None
         self._cancelled += 1
+        self._changes += 1
         if self._cancelled > _TOLERATED and self._cancelled * 2 > len(self.heap):
-            # In place: the hub's loop holds a reference to this very list.
-            self.heap[:] = [kept for kept in self.heap if kept[2] is not None]
-            heapify(self.heap)
-            self._cancelled = 0
+            changes = self._changes
+            kept = [kept for kept in self.heap if kept[2] is not None]
+            heapify(kept)
+            # A finaliser or a signal handler may have waited meanwhile: then the next one rebuilds it.
+            if changes == self._changes:
+                # In place: the hub's loop holds a reference to this very list.
+                self.heap[:] = kept
+                self._cancelled = 0
 
     def next(self) -> float | None:
         """The earliest deadline that is still wanted, or None."""
@@ -67,8 +74,9 @@ class Timers:
             if head[2] is not None:
                 deadline: float = head[0]
                 return deadline
-            heappop(heap)
+            self._changes += 1
             self._cancelled -= 1
+            heappop(heap)
         return None
 
     def fire(self) -> None:
@@ -86,8 +94,9 @@ class Timers:
                     entry[2] = None
                     self._cancelled += 1
             if heap and heap[0] is entry:
-                heappop(heap)
+                self._changes += 1
                 self._cancelled -= 1
+                heappop(heap)
 
     def pending(self) -> int:
         """How many deadlines are wanted."""
