@@ -189,6 +189,8 @@ def test_far_and_odd_deadlines() -> None:
         import os
         os.write(writer, b"x")
         assert finished.wait(later(10)) and done == [True]
+        while not blocked:
+            core.sleep(0.001)
         assert blocked == [True]
         for seconds in (-1, -0.0, 0):
             core.sleep(seconds)
