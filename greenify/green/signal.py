@@ -91,7 +91,12 @@ def signal(signalnum: int, handler: Handler) -> Any:
         slices.give_up()
     if callable(handler) and not isinstance(handler, MainHandler):
         handler = MainHandler(handler)
-    return _unwrap(_native_signal(signalnum, handler))
+    before = _unwrap(_native_signal(signalnum, handler))
+    hub = current_hub()
+    if hub is not None:
+        # A loop that only does this lets the others run, too.
+        hub.breathe()
+    return before
 
 
 def getsignal(signalnum: int) -> Any:
