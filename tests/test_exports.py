@@ -63,6 +63,14 @@ PUBLIC = {
     # greenify.locks
     "Lock",
     "RLock",
+    # greenify.queue
+    "Empty",
+    "Full",
+    "LifoQueue",
+    "PriorityQueue",
+    "Queue",
+    "ShutDown",
+    "SimpleQueue",
 }
 
 FILES = sorted(
