@@ -38,9 +38,9 @@ SIGNAL: int = signal.SIGVTALRM
 TIMER: int = signal.ITIMER_VIRTUAL
 BYTE = bytes((SIGNAL,))
 
-# Two ticks of this many seconds of computing make a slice.  CPython's own switch interval is 5 ms; every
+# Two ticks of this many seconds of computing make a slice; it is CPython's own switch interval.  Every
 # tick costs about 5 us.
-_TICK = 0.01
+_TICK = 0.005
 
 # How far up the stack our own code is looked for.
 _DEPTH = 40
