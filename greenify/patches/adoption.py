@@ -11,6 +11,8 @@ import _thread
 import gc
 import queue
 import select
+import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +24,12 @@ from greenify.queue import SimpleQueue
 
 __all__ = ["ADOPTERS", "Adopter", "adopter_of_local", "cooperative_local", "subclasses"]
 
+_get_ident = _thread.get_ident
 _native_lock: type = type(_thread.allocate_lock())
 _native_rlock: type = type(_thread.RLock())
 _native_local: type = _thread._local
 _native_queue: type = queue.SimpleQueue
+_condition_wait = threading.Condition.wait.__code__
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Adopter:
         give_back: called as ``give_back(native, green)`` when that is undone.
         shared: the cooperative object works on the native one itself, so a reference to that which cannot
             be rewritten does no harm to the others.
+        busy: says why an object cannot be taken over at this moment; None if it can.
     """
 
     patch: str
@@ -46,6 +51,7 @@ class Adopter:
     adopt: Callable[[Any], Any] | None
     give_back: Callable[[Any, Any], object] | None = None
     shared: bool = False
+    busy: Callable[[Any], str | None] = lambda native: None
 
 
 def _return_lock(native: Any, green: Lock) -> None:
@@ -60,6 +66,22 @@ def _return_rlock(native: Any, green: RLock) -> None:
         native._release_save()
     for _ in range(green._recursion_count()):
         native.acquire(blocking=False)
+
+
+def _owned_elsewhere(native: Any) -> str | None:
+    """An RLock has to be released by its owner, and which green thread that would be is not known."""
+    if not native._is_owned():
+        if not native.acquire(blocking=False):
+            return "held by a native thread"
+        native.release()
+    frames = sys._current_frames()
+    # Not our own: a variable that held it would make a cycle of it.
+    frames.pop(_get_ident(), None)
+    for frame in frames.values():
+        # It has released the lock for as long as it waits, and keeps in a variable what to restore.
+        if frame.f_code is _condition_wait and frame.f_locals["self"]._lock is native:
+            return "a native thread waits for a condition with it"
+    return None
 
 
 def _adopt_queue(native: Any) -> Any:
@@ -109,7 +131,7 @@ def adopter_of_local(native: type, green: type) -> Adopter:
 
 ADOPTERS: tuple[Adopter, ...] = (
     Adopter("thread", _native_lock, Lock.adopt, _return_lock),
-    Adopter("thread", _native_rlock, RLock.adopt, _return_rlock),
+    Adopter("thread", _native_rlock, RLock.adopt, _return_rlock, busy=_owned_elsewhere),
     adopter_of_local(_native_local, local),
     Adopter("queue", _native_queue, _adopt_queue, _return_queue),
     # What is registered in a poll object cannot be asked for.

@@ -188,6 +188,9 @@ class _Late:
         adopter = self.adopters[type(node.target)]
         stuck = [where for found in tree for where in found.stuck]
         hidden = sum(found.hidden for found in tree)
+        busy = adopter.busy(node.target)
+        if busy is not None:
+            stuck.append(busy)
         if adopter.adopt is None:
             stuck.append("which cannot be converted")
         elif adopter.shared or not (stuck or hidden):
@@ -277,6 +280,8 @@ def _native_threads() -> Iterator[str]:
     frames = _current_frames()
     # Not our own: a variable that held it would make a cycle of it.
     frames.pop(_get_ident(), None)
+    # Not the main thread's: that one is going to run the green ones.
+    frames.pop(threading.main_thread().ident or 0, None)
     for ident, frame in frames.items():
         while frame.f_back is not None:
             frame = frame.f_back

@@ -521,6 +521,193 @@ class TestWarning:
         )
 
 
+class TestNativeThreads:
+    """Threads that were started before the patch go on as native ones."""
+
+    PATCH = """
+import warnings
+import greenify
+
+def patch():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        greenify.patch_all()
+    return "".join(str(warning.message) for warning in caught)
+"""
+
+    def test_waiting_for_a_queue(self) -> None:
+        run(
+            self.PATCH
+            + """
+import queue, threading, time
+jobs, results = queue.Queue(), queue.Queue()
+def work():
+    for number in iter(jobs.get, None):
+        time.sleep(0.01)
+        results.put(number * 2)
+thread = threading.Thread(target=work, name="pump")
+thread.start()
+text = patch()
+assert "'pump'" in text
+for number in range(5): jobs.put(number)
+jobs.put(None)
+assert [results.get(timeout=10) for _ in range(5)] == [0, 2, 4, 6, 8]
+thread.join(10)
+assert not thread.is_alive()
+"""
+        )
+
+    def test_waiting_for_a_condition(self) -> None:
+        result = run(
+            self.PATCH
+            + """
+import threading
+condition = threading.Condition()
+got = []
+def work():
+    with condition:
+        got.append(condition.wait(10))
+thread = threading.Thread(target=work)
+thread.start()
+while not condition._waiters: pass
+print(patch())
+with condition:
+    condition.notify()
+thread.join(10)
+assert got == [True]
+"""
+        )
+        assert "._lock: a native thread waits for a condition with it" in result.stdout
+
+    def test_holding_locks(self) -> None:
+        result = run(
+            self.PATCH
+            + """
+import threading
+rlock, lock, within = threading.RLock(), threading.Lock(), threading.Lock()
+ready, stop = threading.Event(), threading.Event()
+def work():
+    rlock.acquire(); lock.acquire()
+    with within:
+        ready.set()
+        stop.wait()
+    lock.release(); rlock.release()
+thread = threading.Thread(target=work)
+thread.start()
+ready.wait()
+print(patch())
+assert lock.locked() and within.locked()
+stop.set()
+thread.join(10)
+for each in (rlock, lock, within):
+    assert each.acquire(timeout=10)
+"""
+        )
+        assert "_thread.RLock at __main__.rlock: held by a native thread" in result.stdout
+        assert "_thread.lock at __main__.within: in use by a 'with' block" in result.stdout
+        assert "__main__.lock" not in result.stdout
+
+    def test_waiting_for_a_simple_queue(self) -> None:
+        result = run(
+            self.PATCH
+            + """
+import queue, threading
+simple = queue.SimpleQueue()
+got = []
+def work():
+    got.append(simple.get())
+thread = threading.Thread(target=work)
+thread.start()
+import sys
+while sys._current_frames()[thread.ident].f_code is not work.__code__: pass
+print(patch())
+simple.put(1)
+thread.join(10)
+assert got == [1]
+"""
+        )
+        assert "SimpleQueue at __main__.simple" in result.stdout
+
+    def test_executor_from_before(self) -> None:
+        run(
+            self.PATCH
+            + """
+import threading, time
+from concurrent.futures import ThreadPoolExecutor
+pool = ThreadPoolExecutor(2)
+assert pool.submit(pow, 2, 3).result() == 8
+text = patch()
+assert "ThreadPoolExecutor-0_0" in text
+assert [pool.submit(pow, 2, n).result(10) for n in range(4)] == [1, 2, 4, 8]
+pool.shutdown()
+"""
+        )
+
+    def test_patching_from_one(self) -> None:
+        run(
+            """
+            import threading, time
+            import greenify, greenify.patches
+            for name in greenify.ORDER: greenify.patches._load(name)
+            errors = []
+            def work():
+                try:
+                    greenify.patch_all()
+                except BaseException as exc:
+                    errors.append(exc)
+            thread = threading.Thread(target=work)
+            thread.start()
+            while thread.is_alive(): pass
+            assert not errors, errors
+            start = time.monotonic()
+            threads = [threading.Thread(target=time.sleep, args=(0.2,)) for _ in range(20)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            assert time.monotonic() - start < 3
+            """
+        )
+
+
+class TestWhilePatching:
+    def test_module_that_patches_when_it_is_imported(self, tmp_path: Path) -> None:
+        (tmp_path / "patches_itself.py").write_text(
+            "import greenify\ngreenify.patch_all()\nvalue = 1\n"
+        )
+        run(
+            """
+            import patches_itself
+            assert patches_itself.value == 1
+            import threading
+            threads = [threading.Thread(target=__import__, args=("colorsys",)) for _ in range(3)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            """,
+            tmp_path,
+        )
+
+    def test_finalisers_wait(self) -> None:
+        # One that drops a lock while references are being rewritten would make a mess of them.
+        run(
+            """
+            import gc, threading
+            class Cycle:
+                def __init__(self):
+                    self.me, self.lock = self, threading.Lock()
+                def __del__(self): deleted.append(self.lock)
+            deleted = []
+            import greenify, greenify.patches
+            for name in greenify.ORDER: greenify.patches._load(name)
+            for _ in range(500): Cycle()
+            gc.set_threshold(1)
+            greenify.patch_all()
+            gc.collect()
+            assert len(deleted) == 500 and gc.isenabled()
+            green = type(threading.Lock())
+            assert all(isinstance(lock, green) for lock in deleted[-100:])
+            """
+        )
+
+
 class TestOthers:
     def test_epoll_objects(self) -> None:
         run(
