@@ -13,6 +13,7 @@ Patching starts no loop, no thread and opens no descriptor.  Any thread may call
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,9 @@ __all__ = [
 ]
 
 _journal = Journal()
+
+# In a child, whoever held the lock in another thread of the parent does not exist.
+os.register_at_fork(after_in_child=_journal.lock._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def patch_all(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -804,10 +803,8 @@ class TestOthers:
         assert 1 <= int(result.stdout) <= 4
 
 
-@pytest.mark.skipif(
-    sys.version_info >= (3, 13), reason="threads have handles there, and no _tstate_lock"
-)
-class TestMainThreadLock:
+class TestEnd:
     def test_process_ends(self) -> None:
+        # The interpreter waits for the locks of its threads, the main one's among them.
         run("import threading, greenify\ngreenify.patch_all()")
         run("import threading, greenify\ngreenify.patch_all()\ngreenify.restore()")
