@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     )
     from greenify.futures import (
         NativeThreadPoolExecutor,
+        ProcessPoolExecutor,
+        TaskPoolExecutor,
+        ThreadPoolExecutor,
         run_in_thread,
     )
     from greenify.locks import (
@@ -108,6 +111,7 @@ __all__ = [
     "NativeThreadPoolExecutor",
     "PatchError",
     "PriorityQueue",
+    "ProcessPoolExecutor",
     "PyuvMissingError",
     "Queue",
     "RLock",
@@ -118,6 +122,8 @@ __all__ = [
     "Task",
     "TaskExit",
     "TaskGroup",
+    "TaskPoolExecutor",
+    "ThreadPoolExecutor",
     "Timeout",
     "UnknownPatchError",
     "__version__",
@@ -160,6 +166,9 @@ _HOMES = {
     "greenify.event": ("Event",),
     "greenify.futures": (
         "NativeThreadPoolExecutor",
+        "ProcessPoolExecutor",
+        "TaskPoolExecutor",
+        "ThreadPoolExecutor",
         "run_in_thread",
     ),
     "greenify.locks": (

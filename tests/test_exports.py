@@ -34,6 +34,9 @@ PUBLIC = {
     "TaskExit",
     "UnknownPatchError",
     # greenify.futures
+    "ProcessPoolExecutor",
+    "TaskPoolExecutor",
+    "ThreadPoolExecutor",
     "NativeThreadPoolExecutor",
     "run_in_thread",
     # greenify.task
