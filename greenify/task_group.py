@@ -15,7 +15,13 @@ from greenify.errors import HubError, TaskExit
 from greenify.task import Task
 
 if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
+    try:
+        from exceptiongroup import BaseExceptionGroup
+    except ImportError as exc:
+        raise ImportError(
+            "on CPython 3.10 TaskGroup needs the package exceptiongroup: "
+            "install it, or greenify[tasks], which names it"
+        ) from exc
 
 __all__ = ["TaskGroup"]
 
