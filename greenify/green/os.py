@@ -7,6 +7,7 @@ hooks into every way to fork.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import stat
@@ -189,14 +190,25 @@ def eventfd_read(fd: int) -> int:
 # Closing: whoever waits on a descriptor has to hear of it before its number is free.
 
 
-def close(fd: int) -> None:
-    """`os.close`; whoever waits on `fd` gets EBADF."""
-    for hub in tuple(hubs):
-        if fd in hub.private_fds:
-            # Not a descriptor of the program: for it, the number is free.
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-    core.forget(fd)
-    _close(fd)
+def _closing(native: Callable[[int], None], running: list[bool]) -> Callable[[int], None]:
+    # Finalisers close descriptors when this module's names are gone already; a closure's are not.
+    def close(fd: int) -> None:
+        """`os.close`; whoever waits on `fd` gets EBADF."""
+        if running:
+            for hub in tuple(hubs):
+                if fd in hub.private_fds:
+                    # Not a descriptor of the program: for it, the number is free.
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            core.forget(fd)
+        native(fd)
+
+    close.__qualname__ = "close"
+    return close
+
+
+_running = [True]
+atexit.register(_running.clear)
+close = _closing(_close, _running)
 
 
 def closerange(fd_low: int, fd_high: int, /) -> None:

@@ -50,7 +50,7 @@ def check(code: str, mode: Mode, *args: object, **options: Any) -> str:
     """Run a scenario to its successful end, with nothing on standard error; what it has printed."""
     program = PRELUDE + textwrap.dedent(code)
     result = run_python(program, *args, greenify=mode, check=True, **options)
-    assert result.stderr == ""
+    assert result.stderr == "", result.stderr
     return result.stdout
 
 
@@ -59,7 +59,7 @@ def check_file(folder: Path, code: str, mode: Mode, *args: object, **options: An
     path = folder / "scenario_main.py"
     path.write_text(PRELUDE + textwrap.dedent(code))
     result = run_python(path, *args, greenify=mode, check=True, **options)
-    assert result.stderr == ""
+    assert result.stderr == "", result.stderr
     return result.stdout
 
 
