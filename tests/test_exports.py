@@ -74,6 +74,20 @@ PUBLIC = {
     "Queue",
     "ShutDown",
     "SimpleQueue",
+    # greenify.loop_access
+    "Handle",
+    "add_reader",
+    "add_signal_handler",
+    "add_writer",
+    "call_at",
+    "call_from_thread",
+    "call_later",
+    "call_soon",
+    "remove_reader",
+    "remove_signal_handler",
+    "remove_writer",
+    "run",
+    "stop",
 }
 
 FILES = sorted(
