@@ -71,7 +71,9 @@ class Side:
         # The peer has shut down, hung up or sent urgent data: no further edge may come, so a reader has
         # to try before it waits.
         self.eager = False
-        # The last read came back short, so the kernel's buffer is empty: wait before the next one.
+        # The kernel has said that its buffer is empty, and no change has been reported since: wait before
+        # the next read.  A reader sets it before its system call and takes it back if the answer is no such
+        # proof; so a change that is reported meanwhile, on the hub's OS thread, is never overlooked.
         self.drained = False
         self.deadline: float | None = None
         self.entry: Entry | None = None
@@ -158,6 +160,7 @@ class Side:
 
     def fire(self) -> None:
         """Wake every waiter of this side, or remember the edge when there is none."""
+        self.drained = False
         g = self.waiter
         others = self.others
         if g is None and not others:

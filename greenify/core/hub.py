@@ -505,6 +505,7 @@ class Hub:
                 continue
             if events & READ_EVENT:
                 side = descriptor.read
+                side.drained = False
                 waiter = side.waiter
                 # `Side.fire`, written out for the one case that counts: a single waiter.
                 if waiter is not None and side.others is None:

@@ -59,25 +59,29 @@ def recv(self: Any, bufsize: int, flags: int = 0, /) -> bytes:
     if flags:
         data: bytes = _receive(self, state, _recv, whole.recv, flags, bufsize)
         return data
-    side = state.read
     deadline = None
-    if side is not None and side.drained:
-        # The last read took all there was: waiting first saves a failing system call.
-        side.drained = False
-        if not side.eager and bufsize > 0:
-            deadline = deadline_of(state)
-            wait_for(self, state, False, deadline)
     while True:
+        side = state.read
+        if side is not None and side.drained and not side.eager and bufsize > 0:
+            # The kernel has nothing: waiting first saves a failing system call.
+            if deadline is None:
+                deadline = deadline_of(state)
+            wait_for(self, state, False, deadline)
+            side = state.read
+        if side is not None:
+            side.drained = True
         try:
             data = _recv(self, bufsize, _DONTWAIT)
         except BlockingIOError:
             # Waiting in here would make this the context of whatever ends the wait.
             pass
+        except BaseException:
+            if side is not None:
+                side.drained = False
+            raise
         else:
-            if data and state.seamless and len(data) < bufsize:
-                side = state.read
-                if side is not None:
-                    side.drained = True
+            if side is not None and not (state.seamless and 0 < len(data) < bufsize):
+                side.drained = False
             return data
         if deadline is None:
             deadline = deadline_of(state)
@@ -99,23 +103,27 @@ def recv_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
     size = nbytes or (
         buffer.nbytes if kind is memoryview else len(buffer) if kind is bytearray else 0
     )
-    side = state.read
     deadline = None
-    if side is not None and side.drained:
-        side.drained = False
-        if not side.eager and size > 0:
-            deadline = deadline_of(state)
-            wait_for(self, state, False, deadline)
     while True:
+        side = state.read
+        if side is not None and side.drained and not side.eager and size > 0:
+            if deadline is None:
+                deadline = deadline_of(state)
+            wait_for(self, state, False, deadline)
+            side = state.read
+        if side is not None:
+            side.drained = True
         try:
             count = _recv_into(self, buffer, nbytes, _DONTWAIT)
         except BlockingIOError:
             pass
+        except BaseException:
+            if side is not None:
+                side.drained = False
+            raise
         else:
-            if count and state.seamless and count < size:
-                side = state.read
-                if side is not None:
-                    side.drained = True
+            if side is not None and not (state.seamless and 0 < count < size):
+                side.drained = False
             return count
         if deadline is None:
             deadline = deadline_of(state)

@@ -34,6 +34,8 @@ _PEEK = _socket.MSG_PEEK
 
 def recv(sock: Any, state: SocketState, flags: int, bufsize: int) -> bytes:
     """`socket.socket.recv` with MSG_WAITALL."""
+    if bufsize <= 0:
+        return _native.recv(sock, bufsize)  # returns at once, or raises
     return recvfrom(sock, state, flags, bufsize)[0]
 
 
@@ -48,6 +50,9 @@ def recvfrom(sock: Any, state: SocketState, flags: int, bufsize: int) -> tuple[b
 
 def recv_into(sock: Any, state: SocketState, flags: int, buffer: Any, nbytes: int) -> int:
     """`socket.socket.recv_into` with MSG_WAITALL."""
+    size = len(byte_view(buffer))
+    if not size or not 0 <= nbytes <= size:
+        return _native.recv_into(sock, buffer, nbytes)  # returns at once, or raises
     return recvfrom_into(sock, state, flags, buffer, nbytes)[0]
 
 

@@ -6,6 +6,9 @@ What a program asserts or prints has to be the same both ways: the plain run che
 from __future__ import annotations
 
 import difflib
+import textwrap
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -76,8 +79,17 @@ PRELUDE = """
 
 def run(code: str, mode: Mode, *args: object, timeout: float = 60) -> str:
     """Run a program, which has to succeed and to print nothing on standard error; returns its output."""
-    result = run_python(PRELUDE + code, *args, greenify=mode, check=True, timeout=timeout)
-    assert result.stderr == "", result.stderr
+    with TemporaryDirectory() as folder:
+        # From a file, so that tracebacks show its lines.
+        script = Path(folder, "program.py")
+        script.write_text(textwrap.dedent(PRELUDE + code))
+        try:
+            result = run_python(script, *args, greenify=mode, timeout=timeout)
+        except AssertionError as exc:
+            pytest.fail(str(exc), pytrace=False)
+    if result.returncode or result.stderr:
+        told = f"exit code {result.returncode}\n--- stdout\n{result.stdout}\n--- stderr\n{result.stderr}"
+        pytest.fail(told, pytrace=False)
     return result.stdout
 
 

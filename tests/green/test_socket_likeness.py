@@ -134,8 +134,9 @@ def test_errors_of_calls() -> None:
         s.close()
         for method, arguments in ((s.recv, (1,)), (s.recv_into, (bytearray(1),)), (s.recvfrom, (1,)),
                                   (s.recvmsg, (1,)), (s.send, (b"x",)), (s.sendall, (b"x",)),
-                                  (s.sendto, (b"x", ("127.0.0.1", 1))), (s.sendmsg, ([b"x"],)), (s.accept, ()),
-                                  (s.connect, (("127.0.0.1", 1),)), (s.connect_ex, (("127.0.0.1", 1),)),
+                                  (s.sendto, (b"x", ("127.0.0.1", 1))), (s.sendmsg, ([b"x"],)),
+                                  (s.accept, ()), (s.connect, (("127.0.0.1", 1),)),
+                                  (s.connect_ex, (("127.0.0.1", 1),)),
                                   (s.listen, ()), (s.shutdown, (2,)), (s.detach, ()), (s.close, ()),
                                   (s.getpeername, ())):
             print(timeout, "closed", method.__name__, outcome(method, *arguments))
