@@ -150,7 +150,8 @@ class TaskPoolExecutor(_Executor):
         self._hub = core.get_hub()
         self._limit = max_workers
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
-        self._tasks = 0  # changed on the hub's own OS thread only
+        # One for each task that may be started.  Taking one out is atomic: a time slice may end anywhere.
+        self._free: list[None] = [None] * max_workers
 
     def _start(self, future: Future[T], call: Callable[[], T]) -> None:
         self._calls.append((future, call))
@@ -162,23 +163,31 @@ class TaskPoolExecutor(_Executor):
             self._add_task()
 
     def _add_task(self) -> None:
-        if self._tasks < self._limit:
-            self._tasks += 1
-            Task(self._work, name=f"{type(self).__name__}-{next(_numbers)}").start()
+        try:
+            self._free.pop()
+        except IndexError:
+            return
+        Task(self._work, name=f"{type(self).__name__}-{next(_numbers)}").start()
 
     def _work(self) -> None:
         try:
-            while self._calls:
-                _run(*self._calls.popleft())
+            while True:
+                try:
+                    future, call = self._calls.popleft()
+                except IndexError:
+                    return
+                _run(future, call)
+                del future, call  # not to be kept while the next one runs
         finally:
-            self._tasks -= 1
+            self._free.append(None)
             if self._calls:
-                self._add_task()  # this task was killed
+                # Submitted after the last look, when there was no free one; or this task was killed.
+                self._add_task()
 
     def _forked(self) -> None:
         super()._forked()
         self._calls.clear()
-        self._tasks = 0
+        self._free[:] = [None] * self._limit
 
 
 class NativeThreadPoolExecutor(_Executor):

@@ -46,7 +46,13 @@ _TICK = 0.005
 _DEPTH = 40
 
 # Modules of ours in which a thread's own code runs: everything above them is the user's.
-_BOTTOM = ("greenify.green.thread", "greenify.task", "greenify._launcher")
+_BOTTOM = (
+    "greenify.green.thread.",
+    "greenify.task.",
+    "greenify.futures.",
+    "greenify.loop_access.",
+    "greenify._launcher.",
+)
 
 _setitimer = signal.setitimer
 _native_signal = signal.signal
@@ -124,7 +130,7 @@ def _ours(frame: FrameType | None) -> bool:
     while frame is not None and depth:
         name: Any = frame.f_globals.get("__name__")
         if isinstance(name, str) and name.startswith("greenify."):
-            return not name.startswith(_BOTTOM)
+            return not (name + ".").startswith(_BOTTOM)
         if depth == _DEPTH and name == "importlib._bootstrap":
             # It holds the interpreter's import lock, which takes all greenlets for one thread.
             return True

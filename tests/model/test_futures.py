@@ -181,6 +181,28 @@ class TestExecutors:
             assert isinstance(killed.exception(LONG), TaskExit)
             assert after.result(LONG) == 8
 
+    def test_time_slices(self) -> None:
+        """In a patched process a call that computes does not keep the others from running."""
+        run_python(
+            """
+            import threading, time
+            from greenify import TaskPoolExecutor
+            release = threading.Event()
+            threading.Thread(target=release.wait).start()  # slices are for programs with threads
+            done = []
+            def compute():
+                while not done:
+                    pass
+                return "computed"
+            with TaskPoolExecutor(2) as pool:
+                computing = pool.submit(compute)
+                pool.submit(done.append, 1)
+                assert computing.result(30) == "computed"
+            release.set()
+            """,
+            check=True,
+        )
+
     def test_fork(self) -> None:
         run_python(
             """
