@@ -14,7 +14,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from greenify.core import hub as _hub
-from greenify.core import signals, slices, waiters, workers
+from greenify.core import signals, slices, waiters
 
 __all__ = ["fork_hooks"]
 
@@ -31,7 +31,6 @@ def _after_in_child() -> None:
     old = _hub.current_hub()
     lost = _hub.abandon_all()
     _kept.extend(lost)
-    workers.default_workers._reset()
     # Before its number can become another file's.
     signals.release_wakeup_fd()
     for hub in lost:

@@ -7,11 +7,12 @@ program that never resolves a name has no second thread.
 from __future__ import annotations
 
 import _thread
-import time
+from _queue import Empty, SimpleQueue
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from greenify.core import waiters
 from greenify.core.hub import current_hub, get_hub, is_main_thread
 from greenify.core.waiters import HubWaiter
 
@@ -19,9 +20,7 @@ __all__ = ["Workers", "default_workers"]
 
 T = TypeVar("T")
 
-_monotonic = time.monotonic
 _start_native = _thread.start_new_thread
-_native_lock = _thread.allocate_lock
 
 
 class _Nobody:
@@ -34,7 +33,7 @@ class _Nobody:
 
 
 class _Job:
-    __slots__ = ("args", "error", "function", "kwargs", "result", "waiter")
+    __slots__ = ("args", "dropped", "error", "function", "kwargs", "result", "waiter")
 
     def __init__(
         self,
@@ -47,12 +46,15 @@ class _Job:
         self.function = function
         self.args = args
         self.kwargs = kwargs
+        self.dropped = False  # nobody wants it any more
         self.result: Any = None
         self.error: BaseException | None = None
 
 
 class Workers:
-    """A pool of native threads.  Any thread may use it.
+    """A pool of native threads.  Any thread may use it, a signal handler or a finaliser at any moment.
+
+    It therefore has no lock: everything shared is changed by single operations of C types.
 
     Args:
         limit: the largest number of threads; further calls wait for one of them.
@@ -66,10 +68,17 @@ class Workers:
 
     def _reset(self) -> None:
         # Also in a forked child, which has none of the parent's threads.
-        self._guard = _native_lock()
-        self._jobs: deque[_Job] = deque()
-        self._sleepers: list[Any] = []  # the native locks of idle threads
-        self.threads = 0
+        self._generation = waiters.generation
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        # Each thread has an object of its own: in one set while it lives, in the other while it waits for
+        # a job that nobody has called it for yet.
+        self._alive: set[object] = set()
+        self._waiting: deque[object] = deque()
+
+    @property
+    def threads(self) -> int:
+        """How many threads there are."""
+        return len(self._alive) if self._generation == waiters.generation else 0
 
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call ``function(*args, **kwargs)`` on a native thread and wait for it cooperatively.
@@ -90,9 +99,7 @@ class Workers:
             waiter.wait()
         except BaseException:
             # Not started yet: then it need not run at all.
-            with self._guard:
-                if job in self._jobs:
-                    self._jobs.remove(job)
+            job.dropped = True
             raise
         finally:
             hub.lent -= 1
@@ -110,45 +117,67 @@ class Workers:
         self._submit(_Job(_Nobody(), function, args, {}))
 
     def _submit(self, job: _Job) -> None:
-        with self._guard:
-            self._jobs.append(job)
-            if self._sleepers:
-                self._sleepers.pop().release()
-                return
-            if self.threads >= self.limit:
-                return
-            self.threads += 1
+        if self._generation != waiters.generation:
+            self._reset()
+        self._jobs.put(job)
         try:
-            _start_native(self._work, ())
+            self._waiting.pop()
+        except IndexError:
+            # Nobody is there to take it.
+            try:
+                self._add_thread()
+            except BaseException:
+                if not self._alive:
+                    job.dropped = True
+                    raise
+                # The threads that exist will come to it.
+
+    def _add_thread(self) -> None:
+        me = object()
+        alive = self._alive
+        if not self._enter(me, alive):
+            return
+        try:
+            _start_native(self._work, (me, alive, self._waiting, self._jobs))
         except BaseException:
-            with self._guard:
-                self.threads -= 1
-                if self.threads:
-                    return  # the threads that exist will come to it
-                self._jobs.remove(job)
+            alive.discard(me)
             raise
 
-    def _work(self) -> None:
-        guard = self._guard
-        alarm = _native_lock()
-        alarm.acquire()
+    def _enter(self, me: object, alive: set[object]) -> bool:
         while True:
-            job = None
-            with guard:
-                if self._jobs:
-                    job = self._jobs.popleft()
-                else:
-                    self._sleepers.append(alarm)
-            if job is None:
-                if alarm.acquire(True, self.idle):
-                    continue
-                with guard:
-                    if alarm in self._sleepers:
-                        self._sleepers.remove(alarm)
-                        self.threads -= 1
+            alive.add(me)
+            if len(alive) <= self.limit:
+                return True
+            alive.discard(me)
+            # Unless it was another one that was turned away because of us.
+            if len(alive) >= self.limit:
+                return False
+
+    def _work(
+        self, me: object, alive: set[object], waiting: deque[object], jobs: SimpleQueue[_Job]
+    ) -> None:
+        while True:
+            try:
+                job = jobs.get_nowait()
+            except Empty:
+                waiting.append(me)
+                try:
+                    job = jobs.get(timeout=self.idle)
+                except Empty:
+                    if me not in waiting:
+                        # Called at the very moment we gave up.
+                        continue
+                    _discard(waiting, me)
+                    alive.discard(me)
+                    # A job that came before we were gone has found no one to call, and perhaps no room
+                    # for one more thread.
+                    if jobs.empty() or not self._enter(me, alive):
                         return
-                # Called at the very moment we gave up: the job is ours.
-                alarm.acquire()
+                    continue
+                # Somebody else may have been called for it.
+                _discard(waiting, me)
+            if job.dropped:
+                del job
                 continue
             try:
                 job.result = job.function(*job.args, **job.kwargs)
@@ -158,6 +187,14 @@ class Workers:
             del job
             finished.wake()
             del finished
+
+
+def _discard(waiting: deque[object], me: object) -> None:
+    try:
+        waiting.remove(me)
+    except ValueError:
+        # Whoever has called us has taken it out.
+        pass
 
 
 default_workers = Workers()
