@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from inspect import CO_OPTIMIZED
-from itertools import compress
-from operator import is_
+from itertools import chain, compress
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
@@ -22,6 +22,8 @@ from greenify.patches.holders import CONTAINERS, frame_name, is_derivable, rebui
 from greenify.patches.places import Element, Place
 
 __all__ = ["EXEMPT", "Node", "Search", "is_exempt"]
+
+_current_frames = sys._current_frames
 
 EXEMPT: dict[str, str] = {
     "greenify": "calls the native functions on purpose",
@@ -47,6 +49,9 @@ def is_exempt(module: object) -> bool:
 _HAVE_GC = 1 << 14
 
 # How many objects are asked for their references at once.
+# From this many objects on, asking every object what it refers to is quicker than `gc.get_referrers`.
+_MANY = 200
+
 _CHUNK = 1000
 
 # How far up the owners of a container are looked for: a closure's cell, its tuple, the function.
@@ -217,13 +222,15 @@ class Search:
         while holders:
             self._enter(holders.pop(), wanted, derived)
         self._enter_frames(wanted, paused)
-        base = self._excess(probe)
+        # Counted once: to look through all of them for every node would take the square of the time.
+        own = Counter(chain.from_iterable(map(id, container) for container in self._own))
+        base = _excess(probe, own)
         for node in (*self.counted.values(), *derived.values()):
-            node.hidden = self._excess(node) - base
+            node.hidden = _excess(node, own) - base
         # Every instance refers to its type, and of those references the garbage collector does not know.
         # (Two more are known: in `targets` of the caller, and in `kinds`.)
         return any(
-            self._excess(node) - base - (id(node.target) in self.nodes) - 1 for node in unlisted
+            _excess(node, own) - base - (id(node.target) in self.nodes) - 1 for node in unlisted
         )
 
     def _not_in_modules(self, known: Mapping[int, int]) -> dict[int, Node]:
@@ -253,7 +260,16 @@ class Search:
         if not things:
             return []
         mark = object()
-        found = gc.get_referrers(*things, mark)
+        if len(things) < _MANY:
+            found = gc.get_referrers(*things, mark)
+        else:
+            # get_referrers compares every reference of the process with each of its arguments in turn.
+            ids = set(map(id, things))
+            found = [
+                holder
+                for holder in gc.get_objects()
+                if not ids.isdisjoint(map(id, gc.get_referents(holder)))
+            ]
         own = self._ignored.union(map(id, self._own))
         return self._hold(
             [
@@ -353,7 +369,7 @@ class Search:
             paused: the frames that the garbage collector did find; a generator's, on CPython 3.10.
         """
         running: set[int] = set()
-        stack = list(sys._current_frames().values())
+        stack = list(_current_frames().values())
         while stack:
             frame = stack.pop()
             running.add(id(frame))
@@ -379,14 +395,10 @@ class Search:
         # One of them is our own: a cycle.
         del frame
 
-    def _excess(self, node: Node) -> int:
-        own = sum(sum(map(is_, container, _forever(node.target))) for container in self._own)
-        return sys.getrefcount(node.target) - own - node.found
 
-
-def _forever(thing: Any) -> Iterator[Any]:
-    while True:
-        yield thing
+def _excess(node: Node, own: Mapping[int, int]) -> int:
+    """How many references to the target of `node` nobody has accounted for, `own` being how many we hold."""
+    return sys.getrefcount(node.target) - own.get(id(node.target), 0) - node.found
 
 
 def _unlisted(kinds: frozenset[type]) -> list[Any]:
