@@ -110,5 +110,8 @@ class HandleStandIn:
 
 def shut_down_natives() -> None:
     """Join the native threads that are not daemons, as the interpreter does at its end (from 3.13 on)."""
-    if _native_shutdown is not None and _native_count() > default_workers.threads + _joiners.threads:
+    if (
+        _native_shutdown is not None
+        and _native_count() > default_workers.threads + _joiners.threads
+    ):
         _joiners.run(_native_shutdown)
