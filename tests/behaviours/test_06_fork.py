@@ -9,7 +9,6 @@ import pytest
 from tests.behaviours.scenario import ALL, BOTH, check
 from tests.support import Mode
 
-
 PRELUDE = """
 import os, queue, select, signal, socket, subprocess, sys, time, warnings
 warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
