@@ -217,4 +217,8 @@ def _wait_for(
     elif writing and descriptor.mask & WRITE != WRITE:
         descriptor.hub.descriptors.want_write(descriptor)
     side = descriptor.write if writing else descriptor.read
-    return side.wait(deadline)
+    arrived = side.wait(deadline)
+    if descriptor.closed:
+        # Not to be tried again: the number may belong to another file by now.
+        raise bad_descriptor()
+    return arrived

@@ -61,7 +61,7 @@ PRELUDE = """
     def settle():
         '''Let the other threads come to where they wait.'''
         for _ in range(10):
-            time.sleep(0 if PATCHED else 0.003)
+            time.sleep(0 if PATCHED else 0.001)
 
     def tcp_pair():
         with socket.create_server(("127.0.0.1", 0)) as server:
