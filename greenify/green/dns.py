@@ -87,5 +87,10 @@ def resolve(sock: socket.socket, address: Any) -> Any:
     host = address[0]
     if is_numeric(host):
         return address
+    if isinstance(host, str) and "\0" in host:
+        return address  # for the native call to reject
+    if isinstance(host, str) and host.isascii():
+        # As the C code does for an address: no IDNA, whose rules plain names need not follow.
+        host = host.encode()
     found = default_workers.run(_socket.getaddrinfo, host, None, family, 0, 0, 0)
     return (found[0][4][0], *address[1:])

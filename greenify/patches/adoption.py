@@ -25,6 +25,7 @@ from greenify.queue import SimpleQueue
 __all__ = ["ADOPTERS", "Adopter", "adopter_of_local", "cooperative_local", "subclasses"]
 
 _get_ident = _thread.get_ident
+_current_frames = sys._current_frames
 _native_lock: type = type(_thread.allocate_lock())
 _native_rlock: type = type(_thread.RLock())
 _native_local: type = _thread._local
@@ -74,7 +75,7 @@ def _owned_elsewhere(native: Any) -> str | None:
         if not native.acquire(blocking=False):
             return "held by a native thread"
         native.release()
-    frames = sys._current_frames()
+    frames = _current_frames()
     # Not our own: a variable that held it would make a cycle of it.
     frames.pop(_get_ident(), None)
     for frame in frames.values():

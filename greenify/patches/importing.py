@@ -26,6 +26,12 @@ class _PatchingLoader:
         self._loader = loader
         self._action = action
 
+    def __getattr__(self, name: str) -> Any:
+        # What `runpy` asks of it for ``-m``, and `inspect` and others for the source.
+        if name == "_loader":
+            raise AttributeError(name)
+        return getattr(self._loader, name)
+
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         module: ModuleType | None = self._loader.create_module(spec)
         return module

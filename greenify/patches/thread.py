@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from greenify.core import slices
-from greenify.green import import_lock
+from greenify.green import import_lock, tracing
 from greenify.green import thread as green
 from greenify.green.async_exc import make_set_async_exc
 from greenify.green.builtin import builtin_twin
@@ -78,7 +78,21 @@ _exec: dict[str, Any] = {
     "execve": builtin_twin(os.execve, green.execve),
 }
 
+# What `sys` keeps per thread.
+_sys: dict[str, Any] = {
+    name: builtin_twin(getattr(sys, name), twin)
+    for name, twin in (
+        ("_current_frames", tracing.current_frames),
+        ("settrace", tracing.settrace),
+        ("setprofile", tracing.setprofile),
+        ("_settraceallthreads", tracing.settrace_all_threads),  # from CPython 3.12 on
+        ("_setprofileallthreads", tracing.setprofile_all_threads),
+    )
+    if hasattr(sys, name)
+}
+
 PATCHES = (
+    Patch(sys, replace=_sys),
     Patch(_thread, replace=_thread_names),
     Patch(threading, replace=_threading_names),
     Patch(threading.Condition, replace=CONDITION_METHODS),
@@ -101,10 +115,18 @@ def finish(journal: Journal) -> None:
         allow(True)
         journal.on_undo(partial(allow, False))
     _convert_threads(journal)
+    if sys.version_info < (3, 12):
+        when_imported(journal, "cProfile", partial(_patch_profiler, journal))
     when_imported(journal, "ctypes", partial(_patch_ctypes, journal))
     # What a module exports says that it comes from there.
     for exported in (green.Lock, green.local):
         journal.replace(exported, "__module__", "threading")
+
+
+def _patch_profiler(journal: Journal, module: ModuleType) -> None:
+    profile: Any = module
+    patch = Patch(profile.Profile, replace={"enable": tracing.profiler_enable})
+    journal.apply("thread", (patch,))
 
 
 def _patch_ctypes(journal: Journal, ctypes: ModuleType) -> None:
