@@ -42,6 +42,10 @@ SETTING = (
 import queue, select, subprocess, warnings
 warnings.simplefilter("ignore")
 
+def say(what):
+    # Not by print: a handler may come before its lock is free again.
+    os.write(1, f"{what}\\n".encode())
+
 def hanging_thread():
     thread = threading.Thread(target=threading.Event().wait, daemon=True)
     thread.start()
@@ -81,6 +85,23 @@ for _ in range(3):
 )
 
 
+def switches(pid: int) -> int:
+    """How often a process has gone to sleep; -1 while it is awake."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    if "\nState:\tS" not in status:
+        return -1
+    return int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+
+
+def wait_until_asleep(pid: int) -> int:
+    """Wait until a process sits in a system call: natively, one that a signal only precedes goes on."""
+    before = -1
+    while (now := switches(pid)) != before or now == -1:
+        before = now
+        time.sleep(0.02)
+    return now
+
+
 class TestHandlers:
     @BOTH
     @pytest.mark.parametrize("wait", WAITS)
@@ -88,13 +109,13 @@ class TestHandlers:
         code = f"""{SETTING}
 def handler(number, frame):
     assert threading.current_thread() is threading.main_thread()
-    print(time.monotonic(), flush=True)
+    say(time.monotonic())
 signal.signal(signal.SIGUSR1, handler)
 try:
-    print("ready", flush=True)
+    say("ready")
     {WAITS[wait]}
 except KeyboardInterrupt:
-    print("interrupted", flush=True)
+    say("interrupted")
 time.sleep(0.001)
 assert Call(lambda: 3).result() == 3
 os.kill(idle, signal.SIGKILL)
@@ -104,9 +125,11 @@ os._exit(7)
             assert process.readline() == "ready"
             delays = []
             for _ in range(7):
+                wait_until_asleep(process.pid)
                 sent = time.monotonic()
                 process.send_signal(signal.SIGUSR1)
                 delays.append(float(process.readline()) - sent)
+            wait_until_asleep(process.pid)
             process.send_signal(signal.SIGINT)
             assert process.readline() == "interrupted"
             assert process.wait() == 7
@@ -657,11 +680,6 @@ class TestSending:
         )
 
 
-def switches(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
-
-
 @pytest.mark.parametrize("wait", WAITS)
 def test_nothing_happens_while_everything_waits(wait: str) -> None:
     code = f"""{SETTING}
@@ -673,9 +691,6 @@ threading.Thread(target=announce, daemon=True).start()
 """
     with running_python(dedent(code), greenify="patch_all") as process:
         assert process.readline() == "ready"
-        # Until it sleeps again, having said so.
-        before = -1
-        while before != (before := switches(process.pid)):
-            time.sleep(0.02)
+        before = wait_until_asleep(process.pid)
         time.sleep(0.3)
         assert switches(process.pid) == before
