@@ -1,24 +1,25 @@
 """Fork: the child keeps the forking greenlet only, as a fork keeps the forking thread only.
 
-The child never touches the parent's loop: kernel queues are shared across a fork, so a removal in the
-child would remove the parent's registration.  The descriptors of the parent's queues are closed by number,
-and the objects are kept: a handle that is collected would make libuv remove registrations, and a greenlet
-that is collected would run its ``finally`` blocks, which a vanished thread never does.
+The child never touches the parent's kernel queues, which a fork shares: a removal in the child would remove
+the parent's registration.  Ours is closed by number; libuv's is replaced by an empty one under the same
+number, which the loop may then close like any other.  The hubs themselves are kept: a greenlet that is
+collected would run its ``finally`` blocks, which a vanished thread never does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from typing import Any
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from greenify.core import hub as _hub
 from greenify.core import signals, slices, waiters
 
 __all__ = ["fork_hooks"]
 
-_close = os.close
 _kept: list[Any] = []
 
 # Called in the child, after the engine has been renewed: for state of higher rooms that a fork invalidates.
@@ -34,10 +35,7 @@ def _after_in_child() -> None:
     # Before its number can become another file's.
     signals.release_wakeup_fd()
     for hub in lost:
-        hub.pair.reader.detach()
-        hub.pair.writer.detach()
-        for fd in hub.private_fds:
-            _close(fd)
+        _release(hub, inside=hub is old and hub.in_loop)
         for descriptor in hub.descriptors.by_fd.values():
             descriptor.closed = True
     if old is not None:
@@ -46,9 +44,22 @@ def _after_in_child() -> None:
         hook()
 
 
+def _release(hub: _hub.Hub, inside: bool) -> None:
+    """Close the descriptors of a hub of the parent."""
+    with contextlib.suppress(OSError):  # a kqueue is not inherited
+        hub.descriptors.close()
+    hub.pair.close()
+    hub.loop.forked(inside)
+
+
 def _adopt(old: _hub.Hub) -> None:
     """Move the forking greenlet from the parent's hub to one of the child's own."""
-    top: Any = getcurrent()
+    current = getcurrent()
+    if current is old.greenlet:
+        # A callback or a finaliser has forked.  The hub is no thread: the child ends where that does.
+        old.ready.clear()
+        old.ready.append(_hub.Call(os._exit, 0))
+    top: Any = current
     while top.parent is not None and top.parent is not old.greenlet:
         top = top.parent
     if top.parent is None:
@@ -59,14 +70,29 @@ def _adopt(old: _hub.Hub) -> None:
     fresh = _hub.Hub()
     fresh.main = top
     top.hub = fresh
-    top.parent = greenlet(_last_task_ended, fresh.greenlet)
     fresh.tasks.add(top)
     _hub.install(fresh)
+    # Started now, for it has to catch what leaves the task: its parent would be the parent process's
+    # main greenlet.
+    end: Any = greenlet(_await_end, fresh.greenlet)
+    end.hub = fresh
+    end.switch(current)
+    top.parent = end
 
 
-def _last_task_ended(*_: Any) -> None:
-    # The greenlet that forked has ended.  With threads the process lives on until the last thread has
-    # ended and then exits with status 0, without finalising the interpreter.
+def _await_end(forked: greenlet) -> None:
+    """Let `forked` go on, and end the process when its task and all others have ended.
+
+    With threads the process lives on until the last thread has ended and then exits with status 0, without
+    finalising the interpreter.
+    """
+    try:
+        forked.switch()
+    except (SystemExit, GreenletExit):
+        # As in a thread, that is an end like any other.
+        pass
+    except BaseException as exc:
+        sys.excepthook(type(exc), exc, exc.__traceback__)
     hub = _hub.get_hub()
     hub.tasks = {task for task in hub.tasks if not task.dead}
     if hub.tasks:

@@ -206,7 +206,7 @@ class Hub:
         # What has hit the hub and is on its way to the main greenlet.
         self.failures: tuple[BaseException, ...] = ()
         self._item: Any = None  # the entry of the ready queue that has been taken last
-        self._in_loop = False
+        self.in_loop = False  # its greenlet is inside of libuv
         self._nested = 0  # how many cycles run on top of the hub's own
         self._wakes = 0  # how many times one of those has been woken
         self._diagnosed = False
@@ -220,7 +220,7 @@ class Hub:
         #: The descriptors that this hub lives on: the program must not close them.
         self.private_fds = frozenset(
             (
-                self.loop.uv.fileno(),
+                *self.loop.fds,
                 self.descriptors.fileno(),
                 self.pair.reader.fileno(),
                 self.pair.writer.fileno(),
@@ -391,7 +391,7 @@ class Hub:
         ready = self.ready
         if not self._nested:
             # Python 3.10 runs handlers at the beginning of a `finally` block, which then does nothing.
-            self._in_loop = self.sleeping = False
+            self.in_loop = self.sleeping = False
             for item in tuple(ready):
                 if item.__class__ is _Mark:
                     ready.remove(item)
@@ -418,7 +418,7 @@ class Hub:
         wakes = self._wakes
         # The cycle below may be about to sleep; while we run, wakers need not write bytes.
         asleep, self.sleeping = self.sleeping, False
-        in_loop = self._in_loop
+        in_loop = self.in_loop
         self._nested += 1
         try:
             while self._wakes == wakes:
@@ -444,7 +444,7 @@ class Hub:
                     if self.abandoned:
                         raise
                     self.failures += (exc,)
-                    self._in_loop = in_loop
+                    self.in_loop = in_loop
                     self.sleeping = False
                     while mark in ready:
                         ready.remove(mark)
@@ -491,12 +491,12 @@ class Hub:
         timers = self.timers
         if timers.heap and timers.heap[0][0] <= _monotonic():
             timers.fire()
-        if self.users and not self._in_loop:
-            self._in_loop = True
+        if self.users and not self.in_loop:
+            self.in_loop = True
             try:
                 self.loop.turn()
             finally:
-                self._in_loop = False
+                self.in_loop = False
         append = self.ready.append
         known = self.descriptors.by_fd.get
         for fd, events in self.descriptors.queue.poll(0, _BATCH):
@@ -530,15 +530,15 @@ class Hub:
             deadline = self.timers.next()
             if deadline is None and not self._diagnosed:
                 self._diagnose()
-            if self._in_loop:
+            if self.in_loop:
                 # A finaliser inside libuv blocks: libuv cannot be entered twice, the kernel queue can.
                 self.descriptors.block(None if deadline is None else deadline - _monotonic())
                 return
-            self._in_loop = True
+            self.in_loop = True
             try:
                 self.loop.sleep(deadline)
             finally:
-                self._in_loop = False
+                self.in_loop = False
         finally:
             self.sleeping = False
 

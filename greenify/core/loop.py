@@ -14,6 +14,8 @@ deadline has come.  Two facts about pyuv 1.4.0 shape it:
 from __future__ import annotations
 
 import os
+import select
+import stat
 import time
 from collections import deque
 from types import TracebackType
@@ -77,6 +79,8 @@ _RUN_NOWAIT = pyuv.UV_RUN_NOWAIT
 _TICK = 0.001
 
 _close = os.close
+_dup2 = os.dup2
+_make_queue: Any = getattr(select, "epoll", None)
 
 
 # The longest sleep that is asked of libuv, in seconds: it counts milliseconds in an int.
@@ -110,8 +114,12 @@ class _Report:
             self.kept.append(value.with_traceback(tb))
 
 
-def _check_descriptors() -> None:
-    """Raise OSError (EMFILE) when libuv could not open what a loop needs: it would abort the process."""
+def _free_descriptors() -> list[int]:
+    """The numbers that libuv is going to use for a loop.
+
+    Raises:
+        OSError: EMFILE, there are not enough: libuv would abort the process.
+    """
     opened: list[int] = []
     try:
         while len(opened) < _DESCRIPTORS:
@@ -119,16 +127,28 @@ def _check_descriptors() -> None:
     finally:
         for fd in opened:
             _close(fd)
+    return opened
+
+
+def _is_of_libuv(fd: int) -> bool:
+    """Whether `fd` is open and a pipe, an event or a kernel queue (the last two have no type)."""
+    try:
+        kind = stat.S_IFMT(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+    return kind in (0, stat.S_IFIFO)
 
 
 class Loop:
     """One libuv loop, belonging to one OS thread.  Nothing here may be called from another thread."""
 
-    __slots__ = ("_armed", "_poll", "_report", "_timer", "uv")
+    __slots__ = ("_armed", "_poll", "_report", "_timer", "fds", "uv")
 
     def __init__(self) -> None:
-        _check_descriptors()
-        self.uv = pyuv.Loop()
+        numbers = _free_descriptors()
+        self.uv: Any = pyuv.Loop()
+        #: The descriptors of the loop.
+        self.fds = {self.uv.fileno(), *filter(_is_of_libuv, numbers)}
         self.uv.excepthook = self._report = _Report()
         self._timer = pyuv.Timer(self.uv)
         self._armed: float | None = None
@@ -181,3 +201,23 @@ class Loop:
                 handle.close()
         uv.run(_RUN_NOWAIT)
         uv.run(_RUN_NOWAIT)
+        # With the last reference go its descriptors.
+        self.uv = self._timer = self._poll = None
+
+    def forked(self, inside: bool) -> None:
+        """In a child after a fork: release the descriptors, and leave the parent's kernel queue alone.
+
+        Args:
+            inside: libuv is on the caller's stack.  Then, and if others have handles here, which are not ours
+                to close, everything but the kernel queue stays open.
+        """
+        uv = self.uv
+        fd = uv.fileno()
+        if _make_queue is not None:
+            # Closing handles removes registrations: from an empty queue, not from the one that is shared.
+            # A kqueue is not inherited.
+            empty = _make_queue()
+            _dup2(empty.fileno(), fd, inheritable=False)
+            empty.close()
+        if not inside and all(handle in (self._timer, self._poll) for handle in uv.handles):
+            self.close()

@@ -35,6 +35,8 @@ __all__ = [
 
 _set_wakeup_fd = signal.set_wakeup_fd
 _write = os.write
+_kill = os.kill
+_getpid = os.getpid
 _holder: _hub.Hub | None = None
 _user_fd = -1
 _user_warns = True
@@ -52,7 +54,7 @@ def hold_wakeup_fd(hub: _hub.Hub) -> None:
     if _holder is None and previous != _user_fd:
         chain(previous)
     _holder = hub
-    hub.on_signals = _forward
+    hub.on_signals = _arrived
 
 
 def release_wakeup_fd() -> None:
@@ -92,6 +94,13 @@ def chain(fd: int, warn_on_full_buffer: bool = True) -> int:
     previous, _user_fd = _user_fd, fd
     _user_warns = warn_on_full_buffer
     return previous
+
+
+def _arrived(numbers: bytes) -> None:
+    _forward(numbers)
+    # CPython 3.13.0 does not notice signals by itself in a process that was forked by another thread than
+    # the main one.  This call makes it look.
+    _kill(_getpid(), 0)
 
 
 def _forward(numbers: bytes) -> None:
