@@ -385,6 +385,39 @@ class TestEdges:
         """)
 
 
+def test_private_descriptors_of_a_hub() -> None:
+    # `os.closerange` spares them, so they have to be all there are.
+    run("""
+        import _thread, os
+        from engine_child import *
+
+        def numbers():
+            found = set(map(int, os.listdir("/proc/self/fd")))
+            return {fd for fd in found if os.path.exists(f"/proc/self/fd/{fd}")}
+
+        start = numbers()
+        assert 0 in start
+        for thread in range(3):
+            before = numbers()
+            while thread and before - start > core.get_hub().private_fds:
+                # The last thread has not quite ended.
+                before = numbers()
+            checked = _thread.allocate_lock()
+            checked.acquire()
+            results = []
+            def check():
+                results.append((numbers() - before, core.get_hub().private_fds, numbers() - before))
+                checked.release()
+            if thread:
+                _thread.start_new_thread(check, ())
+                checked.acquire()
+            else:
+                check()
+            assert results[0][0] == set()
+            assert results[0][1] == results[0][2] and len(results[0][1]) == (7 if thread else 9), results
+    """)
+
+
 class TestTooManyFiles:
     PROGRAM = """
         import errno, gc, os, resource, sys
