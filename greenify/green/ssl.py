@@ -109,14 +109,12 @@ def do_handshake(self: Any, block: bool = False) -> None:
     """Perform the TLS handshake; see `ssl.SSLSocket.do_handshake`."""
     self._check_connected()
     timeout = self.gettimeout()
-    must_block = timeout == 0.0 and block
-    if must_block:
-        self.settimeout(None)
     try:
+        if timeout == 0.0 and block:
+            self.settimeout(None)
         _until_done(self, "handshake", self._sslobj.do_handshake)
     finally:
-        if must_block:
-            self.settimeout(timeout)
+        self.settimeout(timeout)
 
 
 def unwrap(self: Any) -> Any:
