@@ -255,7 +255,7 @@ class DescriptorSet:
         """
         mask = READ | WRITE if writing else READ
         known = self.by_fd.get(fd)
-        if known is not None:
+        if known is not None and not known.closed:
             mask |= known.mask
             try:
                 self.queue.modify(fd, mask)
@@ -307,22 +307,27 @@ class DescriptorSet:
 
     def forget(self, fd: int) -> None:
         """Wake whoever waits on `fd`, which is about to be closed, with EBADF.  Any OS thread."""
-        descriptor = self.by_fd.pop(fd, None)
-        if descriptor is None:
+        descriptor = self.by_fd.get(fd)
+        if descriptor is None or descriptor.closed:
             return
-        descriptor.closed = True
         try:
             self.queue.unregister(fd)
         except (OSError, ValueError):
             # Closed behind our back already: the kernel has dropped it, or the queue went with its thread.
             pass
-        for side in (descriptor.read, descriptor.write):
-            if side.waiter is None and not side.others and side.entry is None:
-                continue
-            if self.hub.foreign():
-                self.hub.call_from_thread(side.release)
-            else:
-                side.release()
+        # In this order: the hub's thread registers the number anew once it sees that it is closed.
+        descriptor.closed = True
+        if self.hub.foreign():
+            # Even if nobody waits: somebody may be just about to, on the hub's own thread.
+            self.hub.call_from_thread(self._drop, descriptor)
+        else:
+            self._drop(descriptor)
+
+    def _drop(self, descriptor: Descriptor) -> None:
+        if self.by_fd.get(descriptor.fd) is descriptor:
+            del self.by_fd[descriptor.fd]
+        descriptor.read.release()
+        descriptor.write.release()
 
     def wait(self, fd: int, writing: bool, deadline: float | None) -> bool:
         """Wait on a descriptor that somebody else owns, and leave no registration behind.

@@ -124,25 +124,23 @@ class _Failure:
 
 
 class _End:
-    """One end of the hub's pipe, closed with its last reference: a waker on another thread may hold one."""
+    """One end of the hub's pipe, closed with its last reference: a waker on another thread may hold one.
 
-    __slots__ = ("_fd",)
+    The writing end holds the reading one, for a write to a pipe without would raise SIGPIPE.
+    """
 
-    def __init__(self, fd: int) -> None:
+    __slots__ = ("_fd", "_other")
+
+    def __init__(self, fd: int, other: _End | None = None) -> None:
         self._fd = fd
+        self._other = other
         os.set_blocking(fd, False)
 
     def fileno(self) -> int:
         return self._fd
 
-    def detach(self) -> int:
-        """Leave the closing to the caller."""
-        fd, self._fd = self._fd, -1
-        return fd
-
     def __del__(self) -> None:
-        if self._fd >= 0:
-            _close(self._fd)
+        _close(self._fd)
 
 
 class _Pair:
@@ -155,7 +153,9 @@ class _Pair:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self.reader, self.writer = map(_End, os.pipe())
+        reader, writer = os.pipe()
+        self.reader = _End(reader)
+        self.writer = _End(writer, self.reader)
         descriptor = hub.descriptors.attach(self.reader.fileno(), writing=False)
         descriptor.read.waiter = self
 

@@ -7,6 +7,8 @@ program that never resolves a name has no second thread.
 from __future__ import annotations
 
 import _thread
+import atexit
+import time
 from _queue import Empty, SimpleQueue
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +23,10 @@ __all__ = ["Workers", "default_workers"]
 T = TypeVar("T")
 
 _start_native = _thread.start_new_thread
+_native_sleep = time.sleep
+
+# The threads that have been started and do not run yet, each with the generation of its process.
+_starting: set[tuple[int, object]] = set()
 
 
 class _Nobody:
@@ -137,9 +143,11 @@ class Workers:
         alive = self._alive
         if not self._enter(me, alive):
             return
+        _starting.add((self._generation, me))
         try:
             _start_native(self._work, (me, alive, self._waiting, self._jobs))
         except BaseException:
+            _starting.discard((self._generation, me))
             alive.discard(me)
             raise
 
@@ -156,6 +164,7 @@ class Workers:
     def _work(
         self, me: object, alive: set[object], waiting: deque[object], jobs: SimpleQueue[_Job]
     ) -> None:
+        _starting.discard((self._generation, me))
         while True:
             try:
                 job = jobs.get_nowait()
@@ -196,5 +205,13 @@ def _discard(waiting: deque[object], me: object) -> None:
         # Whoever has called us has taken it out.
         pass
 
+
+def _await_beginning() -> None:
+    # A thread that begins while the interpreter is taken apart crashes the process (seen on CPython 3.10).
+    while any(generation == waiters.generation for generation, _ in tuple(_starting)):
+        _native_sleep(0.0005)
+
+
+atexit.register(_await_beginning)
 
 default_workers = Workers()

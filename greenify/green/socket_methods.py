@@ -21,6 +21,7 @@ from greenify.green.dns import resolve
 from greenify.green.socket_state import (
     SocketState,
     deadline_of,
+    make_nonblocking,
     settle,
     state_of,
     state_slot,
@@ -56,8 +57,10 @@ def accept(self: Any) -> tuple[stdlib_socket.socket, Any]:
     else:
         deadline = deadline_of(state)
         while True:
+            # Processes forked from one master accept on one file: a flag that one clears blocks another.
+            make_nonblocking(self, state)
             try:
-                fd, address = without_blocking(self, state, native)
+                fd, address = native(self)
                 break
             except BlockingIOError:
                 # Waiting in here would make this the context of whatever ends the wait.
@@ -123,6 +126,12 @@ def _connect(sock: Any, state: SocketState, address: Any) -> int:
         return error
     while True:
         wait_for(sock, state, True, deadline)
+        if state.timeout is None:
+            # Unlike SO_ERROR, this leaves a refused socket as a blocking call does: ready for the next try.
+            error = without_blocking(sock, state, _native.connect_ex, address)
+            if error == errno.EALREADY:
+                continue
+            return 0 if error == errno.EISCONN else error
         error = _native.getsockopt(sock, _socket.SOL_SOCKET, _socket.SO_ERROR)
         if error:
             return error

@@ -7,8 +7,9 @@ flag there.
 
 The descriptor's O_NONBLOCK flag stays what plain Python would make it (set for sockets with a time-out,
 clear for those without), for other processes may share it.  Sending and receiving pass MSG_DONTWAIT instead.
-Calls that know no such flag set O_NONBLOCK for their duration (`without_blocking`); only a TLS connection,
-which nobody can share, keeps it (`make_nonblocking`).
+Calls that know no such flag set O_NONBLOCK for their duration (`without_blocking`).  Two kinds keep it
+(`make_nonblocking`): a TLS connection, which nobody can share, and a listener that has accepted, which the
+forked workers of a server do share, so that no moment is right for clearing the flag.
 """
 
 from __future__ import annotations
@@ -160,10 +161,12 @@ def attempt(
 
 
 def make_nonblocking(sock: socket.socket, state: SocketState) -> None:
-    """Set O_NONBLOCK for good."""
-    if state.native_blocking:
-        _settimeout(sock, 0.0)
-        state.native_blocking = False
+    """Set O_NONBLOCK for good.
+
+    The flag is set in any case, for another socket on the same file may have cleared it.
+    """
+    _settimeout(sock, 0.0)
+    state.native_blocking = False
 
 
 def restore_natively(sock: socket.socket) -> None:

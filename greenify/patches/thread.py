@@ -136,6 +136,23 @@ def _patch_ctypes(journal: Journal, ctypes: ModuleType) -> None:
     journal.apply("thread", (), lambda journal: journal.replace(api, name, twin))
 
 
+def _renew_handles(journal: Journal, threads: list[Any]) -> None:
+    # Those of threads that have been made and not started.
+    renewed: list[tuple[Any, Any, green.ThreadHandle]] = []
+    for thread in threads:
+        if not thread._started.is_set() and not isinstance(thread._handle, HandleStandIn):
+            renewed.append((thread, thread._handle, green.ThreadHandle()))
+    for thread, _, handle in renewed:
+        thread._handle = handle
+
+    def put_back() -> None:
+        for thread, native, handle in renewed:
+            if thread._handle is handle and not thread._started.is_set():
+                thread._handle = native
+
+    journal.on_undo(put_back)
+
+
 def _convert_threads(journal: Journal) -> None:
     # Green threads have to be able to join the main thread and the native threads that run already.
     module: Any = threading
@@ -156,6 +173,8 @@ def _convert_threads(journal: Journal) -> None:
             stand_in = green.Lock.adopt(native) if thread is main else LockStandIn(native)
         stand_ins[id(native)] = stand_in
         journal.convert(thread, attribute, stand_in)
+    if sys.version_info >= (3, 13):
+        _renew_handles(journal, [t for t in module._dangling if id(t._handle) not in stand_ins])
     journal.convert(module, "_active_limbo_lock", green.RLock.adopt(module._active_limbo_lock))
     if sys.version_info < (3, 13):
         journal.convert(

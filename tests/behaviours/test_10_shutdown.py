@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 
 import pytest
@@ -197,6 +198,10 @@ SCENARIOS = {
         deep(100)
         """,
 }
+if sys.version_info >= (3, 12):
+    # From there on the interpreter refuses new threads, at some moment after the end of main.
+    del SCENARIOS["threads started by threads at the end"]
+
 # The socket of the server is never closed, on purpose.
 LOUD = {"server in a daemon thread"}
 
