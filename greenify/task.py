@@ -13,7 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from greenify import core
-from greenify.core.hub import Throw
+from greenify.core.entries import Throw
 from greenify.errors import HubError, TaskExit
 from greenify.event import Event
 from greenify.local import forget_thread

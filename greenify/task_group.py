@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from greenlet import GreenletExit, getcurrent
 
 from greenify import core
-from greenify.core.hub import Throw
+from greenify.core.entries import Throw
 from greenify.errors import HubError, TaskExit
 from greenify.task import Task
 

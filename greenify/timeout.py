@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from greenlet import getcurrent
 
 from greenify import core
-from greenify.core.hub import Throw
+from greenify.core.entries import Throw
 from greenify.core.timers import Entry
 from greenify.errors import HubError
 

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
+from greenify.core.kernel_queue import READ, WRITE, make_queue
 from greenify.core.timers import Entry
 from greenify.core.waiters import HubWaiter
 
@@ -235,7 +236,7 @@ class DescriptorSet:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.queue = _make_queue()
+        self.queue = make_queue()
         self.by_fd: dict[int, Descriptor] = {}
 
     def fileno(self) -> int:
@@ -388,76 +389,3 @@ class DescriptorSet:
     def close(self) -> None:
         """Release the kernel queue."""
         self.queue.close()
-
-
-class _KQueue:
-    """The same four operations over kqueue, whose EV_CLEAR is the edge-triggered mode."""
-
-    def __init__(self) -> None:
-        self._kq = select.kqueue()  # type: ignore[attr-defined,unused-ignore]
-
-    def fileno(self) -> int:
-        fd: int = self._kq.fileno()
-        return fd
-
-    def register(self, fd: int, mask: int) -> None:
-        # Adding a filter again re-reports its state, so this is `modify` too.
-        kevent: Any = select.kevent  # type: ignore[attr-defined,unused-ignore]
-        changes = [kevent(fd, _KQ_READ, _KQ_ADD)]
-        if mask & WRITE:
-            changes.append(kevent(fd, _KQ_WRITE, _KQ_ADD))
-        try:
-            self._kq.control(changes, 0)
-        except OSError as exc:
-            if exc.errno == errno.EINVAL:  # what kqueue says of files it cannot watch
-                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM)) from None
-            raise
-
-    modify = register
-
-    def unregister(self, fd: int) -> None:
-        kevent: Any = select.kevent  # type: ignore[attr-defined,unused-ignore]
-        for kind in (_KQ_READ, _KQ_WRITE):
-            try:
-                self._kq.control([kevent(fd, kind, _KQ_DELETE)], 0)
-            except FileNotFoundError:
-                # That direction was never asked for.
-                pass
-
-    def poll(self, timeout: float, limit: int) -> list[tuple[int, int]]:
-        found = []
-        for event in self._kq.control(None, limit, None if timeout < 0 else timeout):
-            mask = WRITE_EVENTS if event.filter == _KQ_WRITE else READ_EVENT
-            if event.flags & _KQ_EOF:
-                mask |= EAGER_EVENTS
-            found.append((event.ident, mask))
-        return found
-
-    def close(self) -> None:
-        self._kq.close()
-
-
-if hasattr(select, "epoll"):
-    # RDHUP and PRI come with reading: after them a short read no longer proves an empty buffer.
-    READ: int = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
-    WRITE: int = select.EPOLLOUT | select.EPOLLET
-    READ_EVENT: int = select.EPOLLIN
-    EAGER_EVENTS: int = select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLHUP | select.EPOLLERR
-    WRITE_EVENTS: int = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
-
-    _make_queue: Any = select.epoll
-
-else:  # pragma: no cover - macOS and the BSDs
-    READ = 1
-    WRITE = 2
-    READ_EVENT = 1
-    WRITE_EVENTS = 2
-    EAGER_EVENTS = 4
-    _KQ_READ = select.KQ_FILTER_READ  # type: ignore[attr-defined,unused-ignore]
-    _KQ_WRITE = select.KQ_FILTER_WRITE  # type: ignore[attr-defined,unused-ignore]
-    _KQ_ADD = select.KQ_EV_ADD | select.KQ_EV_CLEAR  # type: ignore[attr-defined,unused-ignore]
-    _KQ_DELETE = select.KQ_EV_DELETE  # type: ignore[attr-defined,unused-ignore]
-    _KQ_EOF = select.KQ_EV_EOF  # type: ignore[attr-defined,unused-ignore]
-
-    def _make_queue() -> Any:
-        return _KQueue()

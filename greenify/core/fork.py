@@ -17,6 +17,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from greenify.core import hub as _hub
 from greenify.core import signals, slices, waiters
+from greenify.core.entries import Call
 
 __all__ = ["fork_hooks"]
 
@@ -58,7 +59,7 @@ def _adopt(old: _hub.Hub) -> None:
     if current is old.greenlet:
         # A callback or a finaliser has forked.  The hub is no thread: the child ends where that does.
         old.ready.clear()
-        old.ready.append(_hub.Call(os._exit, 0))
+        old.ready.append(Call(os._exit, 0))
     top: Any = current
     while top.parent is not None and top.parent is not old.greenlet:
         top = top.parent

@@ -31,28 +31,23 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from greenify.core.descriptors import EAGER_EVENTS, READ_EVENT, WRITE_EVENTS, DescriptorSet
+from greenify.core.descriptors import DescriptorSet
+from greenify.core.entries import Call, Failure, MainInterrupt, Mark, Throw
+from greenify.core.kernel_queue import EAGER_EVENTS, READ_EVENT, WRITE_EVENTS
 from greenify.core.loop import Loop
 from greenify.core.timers import Timers
 from greenify.core.waiters import HubWaiter, ThreadWaiter, Waiter
+from greenify.core.wakeup import WakeupPipe
 
-__all__ = ["Call", "Hub", "Throw", "current_hub", "get_hub", "home_hub", "new_waiter", "sleep"]
+__all__ = ["Hub", "current_hub", "get_hub", "home_hub", "new_waiter", "sleep"]
 
 _monotonic = time.monotonic
 _native_sleep = time.sleep
-_read = os.read
 _write = os.write
-_close = os.close
 _get_ident = _thread.get_ident
 
 
-class _Mark:
-    """The end of a round on the ready queue.  Every cycle that runs has a mark of its own."""
-
-    __slots__ = ()
-
-
-_END = _Mark()
+_END = Mark()
 
 # How many events one look at the kernel queue takes at most; the rest is taken by the next look.
 _BATCH = 512
@@ -60,127 +55,6 @@ _BATCH = 512
 # How many rounds of ready greenlets run before the kernel queue is looked at again.  A look costs as much
 # as three switches, so `sleep(0)` loops gain from a few; more would only delay input.
 _ROUNDS = 8
-
-
-class Call:
-    """A callback on the ready queue."""
-
-    __slots__ = ("_args", "_function", "begun")
-
-    def __init__(self, function: Callable[..., object], *args: Any) -> None:
-        self._function = function
-        self._args = args
-        self.begun = False
-
-    def switch(self) -> None:
-        if self.begun:
-            return
-        self.begun = True
-        try:
-            self._function(*self._args)
-        except Exception:
-            logging.getLogger("greenify").exception("error in a callback of the hub")
-
-
-class Throw:
-    """An exception on its way into a parked greenlet.
-
-    Args:
-        target: the greenlet; it has to have started.
-        exception: what is raised where it waits.
-        sender: asked by ``sender.wanted()`` at the last moment whether it shall arrive.
-    """
-
-    __slots__ = ("_exception", "_sender", "begun", "target")
-
-    def __init__(self, target: greenlet, exception: BaseException, sender: Any = None) -> None:
-        self.target = target
-        self._exception = exception
-        self._sender = sender
-        self.begun = False
-
-    def switch(self) -> None:
-        if self.begun or self.target.dead:
-            return
-        if self._sender is None or self._sender.wanted():
-            self.begun = True
-            self.target.throw(self._exception)
-
-
-class _Failure:
-    """An exception that hit the hub, on its way to the main greenlet."""
-
-    __slots__ = ("_hub",)
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-
-    def switch(self) -> None:
-        hub = self._hub
-        if hub.failures:
-            failure = hub.failures[0]
-            hub.failures = hub.failures[1:]
-            (hub._main_leaf or hub.main).throw(failure)
-
-
-class _End:
-    """One end of the hub's pipe, closed with its last reference: a waker on another thread may hold one.
-
-    The writing end holds the reading one, for a write to a pipe without would raise SIGPIPE.
-    """
-
-    __slots__ = ("_fd", "_other")
-
-    def __init__(self, fd: int, other: _End | None = None) -> None:
-        self._fd = fd
-        self._other = other
-        os.set_blocking(fd, False)
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def __del__(self) -> None:
-        _close(self._fd)
-
-
-class _Pair:
-    """The pipe whose bytes end the hub's sleep; also what `signal.set_wakeup_fd` writes to.
-
-    A pipe takes 65,536 single bytes, a socket pair 278, and no signal number shall be lost.
-    """
-
-    __slots__ = ("_hub", "reader", "writer")
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-        reader, writer = os.pipe()
-        self.reader = _End(reader)
-        self.writer = _End(writer, self.reader)
-        descriptor = hub.descriptors.attach(self.reader.fileno(), writing=False)
-        descriptor.read.waiter = self
-
-    def switch(self) -> None:
-        """The hub runs this as if it were a greenlet, whenever bytes have arrived."""
-        hub = self._hub
-        fd = self.reader.fileno()
-        descriptor = hub.descriptors.by_fd[fd]
-        descriptor.read.waiter = self
-        data = b""
-        try:
-            while True:
-                piece = _read(fd, 4096)
-                data += piece
-                if len(piece) < 4096:
-                    break
-        except BlockingIOError:
-            pass
-        # Zero bytes come from `interrupt`; the others are signal numbers.
-        signals = data.replace(b"\0", b"")
-        if signals and hub.on_signals is not None:
-            hub.on_signals(signals)
-
-    def close(self) -> None:
-        del self.reader, self.writer
 
 
 class Hub:
@@ -214,7 +88,7 @@ class Hub:
         while root.parent is not None:
             root = root.parent
         self.main = root
-        self._main_leaf: greenlet | None = None  # the raw greenlet in which the main greenlet waits
+        self.main_leaf: greenlet | None = None  # the raw greenlet in which the main greenlet waits
         self.greenlet = greenlet(self._run, root)
         self.switch: Callable[[], Any] = self.greenlet.switch
         #: The descriptors that this hub lives on: the program must not close them.
@@ -237,7 +111,7 @@ class Hub:
         with ExitStack() as undo:
             self.descriptors = DescriptorSet(self)
             undo.callback(self.descriptors.close)
-            self.pair = _Pair(self)
+            self.pair = WakeupPipe(self)
             undo.callback(self.pair.close)
             self.loop = Loop()
             undo.callback(self.loop.close)
@@ -299,14 +173,14 @@ class Hub:
                 root.parent is None or root is self.greenlet or getattr(root, "hub", None) is self
             ):
                 root = root.parent
-            outer = self._main_leaf
+            outer = self.main_leaf
             if root is self.main:
-                self._main_leaf = g
+                self.main_leaf = g
             try:
                 if self.switch():
                     self.run_interrupts()
             finally:
-                self._main_leaf = outer
+                self.main_leaf = outer
 
     def pause(self) -> None:
         """Let everything that is ready run once, then come back."""
@@ -335,14 +209,14 @@ class Hub:
 
     def main_frame(self) -> FrameType | None:
         """The frame in which the main greenlet waits, or None while it runs."""
-        frame: FrameType | None = (self._main_leaf or self.main).gr_frame
+        frame: FrameType | None = (self.main_leaf or self.main).gr_frame
         return frame
 
     def interrupt_main(self, function: Callable[[], None]) -> None:
         """Have the main greenlet call `function` at the place where it waits, before it waits on."""
         self.interrupts.append(function)
         # First: if the main greenlet is ready too, it would otherwise run on without it to its next wait.
-        self.ready.appendleft(_MainInterrupt(self))
+        self.ready.appendleft(MainInterrupt(self))
         if self.sleeping:
             self.interrupt()
 
@@ -393,7 +267,7 @@ class Hub:
             # Python 3.10 runs handlers at the beginning of a `finally` block, which then does nothing.
             self.in_loop = self.sleeping = False
             for item in tuple(ready):
-                if item.__class__ is _Mark:
+                if item.__class__ is Mark:
                     ready.remove(item)
         self.descriptors.wake_all()
         if self._item.__class__ in (Call, Throw) and not self._item.begun:
@@ -402,17 +276,17 @@ class Hub:
         self._item = None
         ready.append(self.pair)
         if self.interrupts:
-            ready.append(_MainInterrupt(self))
+            ready.append(MainInterrupt(self))
         # First, or the main greenlet would take its waking for the news it waits for.
-        ready.extendleft(_Failure(self) for _ in self.failures)
+        ready.extendleft(Failure(self) for _ in self.failures)
 
     def _run_nested(self) -> None:
         # The hub's own greenlet waits: run the others on top of its stack until something switches to it.
         ready = self.ready
         me = self.greenlet
         below = self._item
-        mark = _Mark()
-        marks_below: list[_Mark] = []
+        mark = Mark()
+        marks_below: list[Mark] = []
         thrown: Throw | None = None
         # Counted, for a nested cycle above takes wake-ups that may be meant for this one.
         wakes = self._wakes
@@ -429,7 +303,7 @@ class Hub:
                         self._item = item
                         if item is me:
                             self._wakes += 1
-                        elif item.__class__ is _Mark:
+                        elif item.__class__ is Mark:
                             marks_below.append(item)
                         elif item.__class__ is Throw and item.target is me:
                             thrown = item
@@ -562,19 +436,6 @@ class Hub:
         self.pair.close()
         self.loop.close()
         self.descriptors.close()
-
-
-class _MainInterrupt:
-    __slots__ = ("_hub",)
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-
-    def switch(self) -> None:
-        hub = self._hub
-        if hub.interrupts:
-            # A true value tells the wait that there is something to run (`run_interrupts`).
-            (hub._main_leaf or hub.main).switch(True)
 
 
 class _Slot:

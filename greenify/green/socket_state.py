@@ -23,8 +23,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from greenify import core
-from greenify.core.descriptors import WRITE, Descriptor, Side, bad_descriptor
+from greenify.core.descriptors import Descriptor, Side, bad_descriptor
 from greenify.core.hub import current_hub, get_hub, is_main_thread
+from greenify.core.kernel_queue import WRITE
 
 __all__ = [
     "SocketState",

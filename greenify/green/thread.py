@@ -17,8 +17,9 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from greenify import core
 from greenify.core import slices
+from greenify.core.entries import Throw
 from greenify.core.fork import fork_hooks
-from greenify.core.hub import Hub, Throw, hubs, on_new_hub
+from greenify.core.hub import Hub, hubs, on_new_hub
 from greenify.core.workers import default_workers
 from greenify.errors import TaskExit
 from greenify.event import Event

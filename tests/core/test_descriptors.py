@@ -324,7 +324,7 @@ class TestEdges:
         run("""
             import os
             from engine_child import *
-            from greenify.core.hub import Throw
+            from greenify.core.entries import Throw
 
             class Stop(Exception):
                 pass

@@ -149,7 +149,7 @@ def test_exception_out_of_a_nested_wait() -> None:
     run(f"""
 import logging
 from engine_child import *
-from greenify.core.hub import Throw
+from greenify.core.entries import Throw
 
 class Stop(Exception):
     pass

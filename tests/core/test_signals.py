@@ -267,7 +267,7 @@ def by_pause(name):
         core.sleep(0.0005)
 
 def by_throw(name):
-    from greenify.core.hub import Throw
+    from greenify.core.entries import Throw
     class Kick(Exception):
         pass
     while not stop:

@@ -170,7 +170,7 @@ assert default_workers.threads == 0
 
 def test_killed_before_and_while_it_runs() -> None:
     run(f"""{READY}
-from greenify.core.hub import Throw
+from greenify.core.entries import Throw
 class Stop(BaseException):
     pass
 workers = Workers(limit=1)

@@ -1,0 +1,83 @@
+"""The kernel queue below a hub's descriptors, edge-triggered: epoll on Linux, kqueue on macOS and BSD."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+from typing import Any
+
+__all__ = ["EAGER_EVENTS", "READ", "READ_EVENT", "WRITE", "WRITE_EVENTS", "make_queue"]
+
+
+class _KQueue:
+    """The operations of an epoll that are used here, over kqueue with EV_CLEAR (its edge-triggered mode)."""
+
+    def __init__(self) -> None:
+        self._kq = select.kqueue()  # type: ignore[attr-defined,unused-ignore]
+
+    def fileno(self) -> int:
+        fd: int = self._kq.fileno()
+        return fd
+
+    def register(self, fd: int, mask: int) -> None:
+        # Adding a filter again re-reports its state, so this is `modify` too.
+        kevent: Any = select.kevent  # type: ignore[attr-defined,unused-ignore]
+        changes = [kevent(fd, _KQ_READ, _KQ_ADD)]
+        if mask & WRITE:
+            changes.append(kevent(fd, _KQ_WRITE, _KQ_ADD))
+        try:
+            self._kq.control(changes, 0)
+        except OSError as exc:
+            if exc.errno == errno.EINVAL:  # what kqueue says of files it cannot watch
+                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM)) from None
+            raise
+
+    modify = register
+
+    def unregister(self, fd: int) -> None:
+        kevent: Any = select.kevent  # type: ignore[attr-defined,unused-ignore]
+        for kind in (_KQ_READ, _KQ_WRITE):
+            try:
+                self._kq.control([kevent(fd, kind, _KQ_DELETE)], 0)
+            except FileNotFoundError:
+                # That direction was never asked for.
+                pass
+
+    def poll(self, timeout: float, limit: int) -> list[tuple[int, int]]:
+        found = []
+        for event in self._kq.control(None, limit, None if timeout < 0 else timeout):
+            mask = WRITE_EVENTS if event.filter == _KQ_WRITE else READ_EVENT
+            if event.flags & _KQ_EOF:
+                mask |= EAGER_EVENTS
+            found.append((event.ident, mask))
+        return found
+
+    def close(self) -> None:
+        self._kq.close()
+
+
+if hasattr(select, "epoll"):
+    # RDHUP and PRI come with reading: after them a short read no longer proves an empty buffer.
+    READ: int = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
+    WRITE: int = select.EPOLLOUT | select.EPOLLET
+    READ_EVENT: int = select.EPOLLIN
+    EAGER_EVENTS: int = select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLHUP | select.EPOLLERR
+    WRITE_EVENTS: int = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+
+    make_queue: Any = select.epoll
+
+else:  # pragma: no cover - macOS and the BSDs
+    READ = 1
+    WRITE = 2
+    READ_EVENT = 1
+    WRITE_EVENTS = 2
+    EAGER_EVENTS = 4
+    _KQ_READ = select.KQ_FILTER_READ  # type: ignore[attr-defined,unused-ignore]
+    _KQ_WRITE = select.KQ_FILTER_WRITE  # type: ignore[attr-defined,unused-ignore]
+    _KQ_ADD = select.KQ_EV_ADD | select.KQ_EV_CLEAR  # type: ignore[attr-defined,unused-ignore]
+    _KQ_DELETE = select.KQ_EV_DELETE  # type: ignore[attr-defined,unused-ignore]
+    _KQ_EOF = select.KQ_EV_EOF  # type: ignore[attr-defined,unused-ignore]
+
+    def make_queue() -> Any:
+        return _KQueue()
