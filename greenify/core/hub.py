@@ -43,6 +43,8 @@ __all__ = ["Hub", "current_hub", "get_hub", "home_hub", "new_waiter", "sleep"]
 
 _monotonic = time.monotonic
 _native_sleep = time.sleep
+_native_lock = _thread.allocate_lock
+_start_native = _thread.start_new_thread
 _write = os.write
 _get_ident = _thread.get_ident
 
@@ -434,7 +436,7 @@ class Hub:
         """Release the descriptors of this hub.  Its own OS thread, outside of its greenlet, at its end."""
         self.abandoned = True
         self.pair.close()
-        self.loop.close()
+        _close_elsewhere(self.loop)
         self.descriptors.close()
 
 
@@ -454,10 +456,35 @@ class _Slot:
 
 def _close_with_thread(hub: Hub) -> None:
     # The slot can also die elsewhere: in a forked child, which has abandoned the hub.
-    if not hub.abandoned and not hub.foreign():
-        hubs.discard(hub)
-        hub.close()
+    if hub.abandoned or hub.foreign():
+        return
+    hubs.discard(hub)
+    hub.close()
 
+
+def _close_elsewhere(loop: Loop) -> None:
+    # The state of the thread that ends is being cleared.  If it is a thread of a C library, pyuv's callbacks,
+    # which hold the interpreter by PyGILState, would clear and delete it once more (up to CPython 3.12).
+    closed = _native_lock()
+    closed.acquire()
+
+    def close() -> None:
+        try:
+            loop.close()
+        finally:
+            closed.release()
+
+    try:
+        _start_native(close, ())
+    except RuntimeError:
+        # There is no thread to be had: at the system's limit, or at the interpreter's end.
+        _unclosed.append(loop)
+    else:
+        closed.acquire()
+
+
+# What could not be closed is at least not taken apart by its last reference.
+_unclosed: list[Loop] = []
 
 _local = _thread._local()
 _home: Hub | None = None
