@@ -1,6 +1,7 @@
 # make test            run the tests               (ARGS="-k queue" is passed to pytest)
 # make demo            run the main job            (URL=http://host/ crawls that site; DEMO_ARGS="..." is passed on)
 # make bench           compare with other layers   (BENCH_ARGS="-w 'echo-*' --rounds 3"; --help lists all)
+# make docs            build the documentation     (build/docs/index.html)
 # make lint, make type, make ci, make clean
 #
 # Everything is installed into .venv. It is made with python3, with the newest python3.X where that is too old,
@@ -13,7 +14,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # What an installation depends on; the Python code itself is used from this folder (an editable install).
 INSTALL_INPUTS := setup.cfg setup.py pyproject.toml $(wildcard build_backend/*.py build_backend/*.h)
 
-.PHONY: test demo bench lint type ci clean
+.PHONY: test demo bench docs lint type ci clean
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(ARGS)
@@ -23,6 +24,10 @@ demo: $(VENV)/.installed-demo
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -d build/doctrees docs build/docs
+	@echo "the documentation is in build/docs/index.html"
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
