@@ -38,7 +38,23 @@ fork_hooks.append(_after_in_child)
 
 
 class _StandIn(type):
-    """The class of a class that takes its base's place: the base's instances count as its own."""
+    """The class of a class that takes its base's place: the base's instances count as its own.
+
+    Nobody can change its attributes, as with every class of `_io`.
+    """
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        cls._refuse_if_immutable(name)
+        super().__setattr__(name, value)
+
+    def __delattr__(cls, name: str) -> None:
+        cls._refuse_if_immutable(name)
+        super().__delattr__(name)
+
+    def _refuse_if_immutable(cls, name: str) -> None:
+        if "_stands_in" in cls.__dict__:
+            full_name = f"{cls.__module__}.{cls.__qualname__}"
+            raise TypeError(f"cannot set {name!r} attribute of immutable type {full_name!r}")
 
     def __instancecheck__(cls, instance: object) -> bool:
         if "_stands_in" in cls.__dict__:
@@ -79,9 +95,18 @@ def _namespace(native: Any, names: str) -> dict[str, Any]:
         known.add(self)
         return self
 
+    def __repr__(self: Any) -> str:
+        shown = native.__repr__(self)
+        # C shows the module's name for its own types only.
+        prefix = f"<{native.__module__}."
+        if "_stands_in" in type(self).__dict__ and not shown.startswith(prefix):
+            return prefix + str(shown)[1:]
+        return str(shown)
+
     return {
         "_stands_in": True,
         "__new__": __new__,
+        "__repr__": __repr__,
         "__doc__": native.__doc__,
         "__module__": native.__module__,
         "__qualname__": native.__qualname__,

@@ -71,7 +71,10 @@ def _patch_tasks(journal: Journal, tasks: ModuleType) -> None:
     # In C only from CPython 3.12 on.
     if hasattr(tasks, "_py_current_task"):
         plain = tasks._py_current_task
-        journal.apply("asyncio", (Patch(tasks, replace={"current_task": plain}),))
+        replace = {
+            name: plain for name in ("current_task", "_c_current_task") if hasattr(tasks, name)
+        }
+        journal.apply("asyncio", (Patch(tasks, replace=replace),))
 
 
 def finish(journal: Journal) -> None:
