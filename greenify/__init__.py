@@ -33,12 +33,16 @@ if TYPE_CHECKING:
         ChannelClosed,
         GreenifyError,
         HubError,
+        IncompleteReadError,
         LatePatchWarning,
         PatchError,
         PyuvMissingError,
+        ReadLimitError,
         RestoreError,
+        StreamClosedError,
         TaskExit,
         UnknownPatchError,
+        UVError,
     )
     from greenify.event import (
         Event,
@@ -92,6 +96,9 @@ if TYPE_CHECKING:
         BoundedSemaphore,
         Semaphore,
     )
+    from greenify.servers import (
+        StreamServer,
+    )
     from greenify.task import (
         Task,
         current,
@@ -121,6 +128,7 @@ __all__ = [
     "GreenifyError",
     "Handle",
     "HubError",
+    "IncompleteReadError",
     "LatePatchWarning",
     "LifoQueue",
     "Lock",
@@ -131,16 +139,20 @@ __all__ = [
     "PyuvMissingError",
     "Queue",
     "RLock",
+    "ReadLimitError",
     "RestoreError",
     "Semaphore",
     "ShutDown",
     "SimpleQueue",
+    "StreamClosedError",
+    "StreamServer",
     "Task",
     "TaskExit",
     "TaskGroup",
     "TaskPoolExecutor",
     "ThreadPoolExecutor",
     "Timeout",
+    "UVError",
     "UnknownPatchError",
     "__version__",
     "add_reader",
@@ -184,11 +196,15 @@ _HOMES = {
         "ChannelClosed",
         "GreenifyError",
         "HubError",
+        "IncompleteReadError",
         "LatePatchWarning",
         "PatchError",
         "PyuvMissingError",
+        "ReadLimitError",
         "RestoreError",
+        "StreamClosedError",
         "TaskExit",
+        "UVError",
         "UnknownPatchError",
     ),
     "greenify.event": ("Event",),
@@ -241,6 +257,7 @@ _HOMES = {
         "BoundedSemaphore",
         "Semaphore",
     ),
+    "greenify.servers": ("StreamServer",),
     "greenify.task": (
         "Task",
         "current",
@@ -257,6 +274,10 @@ _home_of = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "io":
+        # A room with names of its own.  Not in __all__, for a star import would hide the standard library's.
+        __import__("greenify.io")
+        return sys.modules["greenify.io"]
     home = _home_of.get(name)
     if home is None:
         raise AttributeError(f"module 'greenify' has no attribute {name!r}")

@@ -6,15 +6,32 @@ Messages name the remedy.  Cancellation (`TaskExit`) derives from `BaseException
 
 from __future__ import annotations
 
+import errno as _errno
+import os as _os
+
 __all__ = [
     "ChannelClosed",
     "GreenifyError",
     "HubError",
+    "IncompleteReadError",
     "LatePatchWarning",
     "PatchError",
     "PyuvMissingError",
+    "ReadLimitError",
     "RestoreError",
+    "StreamClosedError",
     "TaskExit",
+    "UVAddressInUseError",
+    "UVBrokenPipeError",
+    "UVConnectionAbortedError",
+    "UVConnectionError",
+    "UVConnectionRefusedError",
+    "UVConnectionResetError",
+    "UVError",
+    "UVFileExistsError",
+    "UVNotFoundError",
+    "UVPermissionError",
+    "UVTimeoutError",
     "UnknownPatchError",
 ]
 
@@ -53,3 +70,111 @@ class LatePatchWarning(UserWarning):
 
 class TaskExit(BaseException):
     """Raised inside a task that is being killed; ends the task quietly."""
+
+
+class UVError(GreenifyError, OSError):
+    """An operation on a stream has failed; the arguments are those of `OSError`.
+
+    ``UVError(errno.ECONNREFUSED, text)`` makes an instance of the subclass for that number, which also is
+    the standard library's class for it: `UVConnectionRefusedError` is a `ConnectionRefusedError`.
+    """
+
+    def __new__(cls, *args: object) -> UVError:
+        if cls is UVError and args and isinstance(args[0], int):
+            cls = _BY_NUMBER.get(args[0], UVError)
+        return super().__new__(cls, *args)
+
+    @classmethod
+    def of(cls, number: int, what: str = "") -> UVError:
+        """The error for an error number of the system or of libuv, whose numbers are negative.
+
+        Args:
+            what: what failed, for the message.
+        """
+        number = abs(number)
+        text = _os.strerror(number)
+        return cls(number, f"{what}: {text}" if what else text)
+
+
+class UVConnectionError(UVError, ConnectionError):
+    """The connection cannot be made or has been lost."""
+
+
+class UVConnectionRefusedError(UVConnectionError, ConnectionRefusedError):
+    """ECONNREFUSED: nobody listens there."""
+
+
+class UVConnectionResetError(UVConnectionError, ConnectionResetError):
+    """ECONNRESET: the peer has cut the connection."""
+
+
+class UVConnectionAbortedError(UVConnectionError, ConnectionAbortedError):
+    """ECONNABORTED: the connection was given up before it was accepted."""
+
+
+class UVBrokenPipeError(UVConnectionError, BrokenPipeError):
+    """EPIPE: the peer reads no more, or this end has been shut down for writing."""
+
+
+class UVTimeoutError(UVError, TimeoutError):
+    """ETIMEDOUT: the kernel has given up, or the time allowed by the stream is over."""
+
+
+class UVAddressInUseError(UVError):
+    """EADDRINUSE: somebody else listens there."""
+
+
+class UVPermissionError(UVError, PermissionError):
+    """EACCES or EPERM."""
+
+
+class UVNotFoundError(UVError, FileNotFoundError):
+    """ENOENT: there is no such local socket."""
+
+
+class UVFileExistsError(UVError, FileExistsError):
+    """EEXIST."""
+
+
+class StreamClosedError(UVError):
+    """EBADF: the stream has been closed, or belongs to the parent of a forked process."""
+
+
+_BY_NUMBER: dict[int, type[UVError]] = {
+    _errno.ECONNREFUSED: UVConnectionRefusedError,
+    _errno.ECONNRESET: UVConnectionResetError,
+    _errno.ECONNABORTED: UVConnectionAbortedError,
+    _errno.EPIPE: UVBrokenPipeError,
+    _errno.ESHUTDOWN: UVBrokenPipeError,
+    _errno.ETIMEDOUT: UVTimeoutError,
+    _errno.EADDRINUSE: UVAddressInUseError,
+    _errno.EACCES: UVPermissionError,
+    _errno.EPERM: UVPermissionError,
+    _errno.ENOENT: UVNotFoundError,
+    _errno.EEXIST: UVFileExistsError,
+    _errno.EBADF: StreamClosedError,
+}
+
+
+class IncompleteReadError(GreenifyError, EOFError):
+    """The stream has ended before what was asked for had come.
+
+    Attributes:
+        partial: what has come; it is still in the stream's buffer, for `read`.
+    """
+
+    def __init__(self, message: str, partial: bytes) -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+class ReadLimitError(GreenifyError, ValueError):
+    """More has come than the limit allows without what was looked for; it is still in the stream's buffer.
+
+    Attributes:
+        limit: the limit, in bytes.
+    """
+
+    def __init__(self, message: str, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit

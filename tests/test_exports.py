@@ -39,6 +39,12 @@ PUBLIC = {
     "ThreadPoolExecutor",
     "NativeThreadPoolExecutor",
     "run_in_thread",
+    # greenify.io, greenify.servers
+    "IncompleteReadError",
+    "ReadLimitError",
+    "StreamClosedError",
+    "StreamServer",
+    "UVError",
     # greenify.task
     "Task",
     "current",

@@ -20,6 +20,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("greenify.core",),
     ("greenify.*",),  # the flat files: locks, queue, task, ...
     ("greenify.io",),
+    ("greenify.servers",),
     ("greenify.green",),
     ("greenify.patches",),
     ("greenify.integrations",),

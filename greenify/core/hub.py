@@ -93,15 +93,13 @@ class Hub:
         self.main_leaf: greenlet | None = None  # the raw greenlet in which the main greenlet waits
         self.greenlet = greenlet(self._run, root)
         self.switch: Callable[[], Any] = self.greenlet.switch
-        #: The descriptors that this hub lives on: the program must not close them.
-        self.private_fds = frozenset(
-            (
-                *self.loop.fds,
-                self.descriptors.fileno(),
-                self.pair.reader.fileno(),
-                self.pair.writer.fileno(),
-            )
-        )
+        #: The descriptors of this hub and of libuv handles: the program must not close them.
+        self.private_fds = {
+            *self.loop.fds,
+            self.descriptors.fileno(),
+            self.pair.reader.fileno(),
+            self.pair.writer.fileno(),
+        }
         # Lets the hot path tell "a greenlet of this hub" by one attribute.  A fork replaces it.
         root.hub = self  # type: ignore[attr-defined]
 

@@ -19,11 +19,11 @@ import stat
 import time
 from collections import deque
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from greenify.errors import PyuvMissingError
 
-__all__ = ["Loop", "pyuv", "pyuv_origin", "pyuv_version", "libuv_version"]
+__all__ = ["Loop", "Owner", "pyuv", "pyuv_origin", "pyuv_version", "libuv_version"]
 
 
 def _usable(module: Any) -> bool:
@@ -93,8 +93,9 @@ _DESCRIPTORS = 6
 class _Report:
     """What pyuv calls when a callback of a stream has raised: it would print and swallow the error.
 
-    An error is logged; KeyboardInterrupt and SystemExit, with which pyuv would end the process on the spot,
-    are kept for the caller of `Loop.sleep` or `Loop.turn`.
+    An error of the callback's own is logged.  KeyboardInterrupt and SystemExit, with which pyuv would end the
+    process on the spot, and what a signal handler has raised before the first line of the callback, are kept
+    for the caller of `Loop.sleep` or `Loop.turn`.
     """
 
     __slots__ = ("kept",)
@@ -105,13 +106,27 @@ class _Report:
     def __call__(
         self, kind: type[BaseException], value: BaseException, tb: TracebackType | None
     ) -> None:
-        if isinstance(value, Exception):
+        begun = tb is None or tb.tb_lineno != tb.tb_frame.f_code.co_firstlineno
+        if begun and isinstance(value, Exception):
             import logging
 
             logger = logging.getLogger("greenify")
             logger.error("error in a libuv callback", exc_info=(kind, value, tb))
-        else:
-            self.kept.append(value.with_traceback(tb))
+            return
+        self.kept.append(value.with_traceback(tb))
+        if tb is not None and not begun:
+            # libuv reports what it reports once, and the callback, a method, has not seen it yet.
+            frame = tb.tb_frame
+            code = frame.f_code
+            owner, *args = (frame.f_locals[name] for name in code.co_varnames[: code.co_argcount])
+            getattr(owner, code.co_name)(*args)
+
+
+class Owner(Protocol):
+    """Who has a handle in a loop."""
+
+    def lost(self) -> None:
+        """The loop is being closed, or the process was forked: the handle is gone.  Must not touch it."""
 
 
 def _free_descriptors() -> list[int]:
@@ -142,7 +157,7 @@ def _is_of_libuv(fd: int) -> bool:
 class Loop:
     """One libuv loop, belonging to one OS thread.  Nothing here may be called from another thread."""
 
-    __slots__ = ("_armed", "_poll", "_report", "_timer", "fds", "uv")
+    __slots__ = ("_armed", "_poll", "_report", "_timer", "fds", "pinned", "uv")
 
     def __init__(self) -> None:
         numbers = _free_descriptors()
@@ -153,12 +168,17 @@ class Loop:
         self._timer = pyuv.Timer(self.uv)
         self._armed: float | None = None
         self._poll: Any = None
+        #: The open handles of others.  One that is collected before it is closed may crash the process.
+        self.pinned: dict[Any, Owner] = {}
 
     def watch(self, fd: int) -> None:
         """Wake `sleep` whenever `fd`, a descriptor nobody else ever closes, is readable."""
         self._poll = pyuv.Poll(self.uv, fd)
         # slice(handle, events, error) is a C callable with three arguments and no effect.
         self._poll.start(pyuv.UV_READABLE, slice)
+        # An active handle refers to itself, so that neither it nor what it refers to is ever collected, not
+        # even when the interpreter is finalised.
+        self._poll.pinned = self.pinned
 
     def sleep(self, deadline: float | None) -> None:
         """Block in libuv until the watched descriptor is readable or `deadline` has passed.
@@ -196,11 +216,14 @@ class Loop:
     def close(self) -> None:
         """Close every handle and release the loop's descriptors."""
         uv = self.uv
+        for owner in list(self.pinned.values()):
+            owner.lost()
         for handle in list(uv.handles):
             if not handle.closed:
                 handle.close()
         uv.run(_RUN_NOWAIT)
         uv.run(_RUN_NOWAIT)
+        self.pinned.clear()
         # With the last reference go its descriptors.
         self.uv = self._timer = self._poll = None
 
@@ -208,10 +231,12 @@ class Loop:
         """In a child after a fork: release the descriptors, and leave the parent's kernel queue alone.
 
         Args:
-            inside: libuv is on the caller's stack.  Then, and if others have handles here, which are not ours
-                to close, everything but the kernel queue stays open.
+            inside: libuv is on the caller's stack.  Then, and if others have handles here that are not
+                pinned and so not ours to close, everything but the kernel queue stays open.
         """
         uv = self.uv
+        for owner in list(self.pinned.values()):
+            owner.lost()
         fd = uv.fileno()
         if _make_queue is not None:
             # Closing handles removes registrations: from an empty queue, not from the one that is shared.
@@ -219,5 +244,6 @@ class Loop:
             empty = _make_queue()
             _dup2(empty.fileno(), fd, inheritable=False)
             empty.close()
-        if not inside and all(handle in (self._timer, self._poll) for handle in uv.handles):
+        known = {self._timer, self._poll, *self.pinned}
+        if not inside and all(handle in known or handle.closed for handle in uv.handles):
             self.close()

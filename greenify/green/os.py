@@ -215,7 +215,7 @@ def closerange(fd_low: int, fd_high: int, /) -> None:
     """`os.closerange`; spares the descriptors that the hubs themselves live on."""
     spared: list[int] = []
     for hub in tuple(hubs):
-        spared += [fd for fd in hub.private_fds if fd_low <= fd < fd_high]
+        spared += [fd for fd in tuple(hub.private_fds) if fd_low <= fd < fd_high]
         for fd in tuple(hub.descriptors.by_fd):
             if fd_low <= fd < fd_high and fd not in hub.private_fds:
                 core.forget(fd)
