@@ -20,13 +20,14 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "completeness",
+    "signatures",
     "standard_library",
 ]
 exclude_patterns = ["_ext"]
 html_theme = "furo"
 html_title = f"greenify {version}"
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["pages.css"]
 html_copy_source = False
 
 myst_enable_extensions = ["deflist", "colon_fence"]

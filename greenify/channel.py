@@ -173,6 +173,8 @@ class Channel(Generic[T]):
         Args:
             timeout: seconds to wait at most; 0 to fail at once, None for no limit.
 
+        A receiver, the end of the time, or `close` wakes the caller.
+
         Raises:
             ChannelClosed: the channel is closed, or was closed meanwhile; nobody has received the value.
             TimeoutError: nobody has received the value in time.
@@ -180,7 +182,16 @@ class Channel(Generic[T]):
         _select(((self, True, value),), timeout)
 
     def send_exception(self, exception: BaseException, timeout: float | None = None) -> None:
-        """`send`, but the receiver raises `exception`."""
+        """`send`, but the receiver raises `exception`.
+
+        Args:
+            exception: an exception, not a class.
+            timeout: as of `send`.
+
+        Raises:
+            TypeError: `exception` is none.
+            ChannelClosed, TimeoutError: as `send`.
+        """
         if not isinstance(exception, BaseException):
             raise TypeError(f"{exception!r} is no exception that could be raised")
         _select(((self, True, _Error(exception)),), timeout)
@@ -203,6 +214,7 @@ class Channel(Generic[T]):
         """Let nobody send any more.
 
         What is in the buffer can still be received.  Senders and receivers that wait get `ChannelClosed`.
+        Closing it again does nothing.
         """
         with _guard:
             self._closed = True

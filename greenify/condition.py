@@ -35,7 +35,7 @@ class Condition:
     Args:
         lock: a `Lock` or `RLock` of greenify that several conditions may share; a new RLock by default.
 
-    Waiters are notified in the order in which they came.
+    Waiters are notified in the order in which they came.  Any thread may call any method, green or native.
     """
 
     def __init__(self, lock: Any = None) -> None:
@@ -75,6 +75,8 @@ class Condition:
 
         Args:
             timeout: seconds to wait at most, None for no limit.
+
+        However the wait ends, also by a kill or a `Timeout`, the caller holds the lock again.
 
         Returns:
             Whether it was notified.
@@ -155,7 +157,7 @@ class Condition:
         return result
 
     def notify(self, n: int = 1) -> None:
-        """Wake `n` waiters, or fewer if there are fewer.  They go on when the lock is released.
+        """Wake `n` waiters, or fewer if there are fewer.  They go on when they have the lock again.
 
         Raises:
             RuntimeError: the lock is not held.
@@ -173,7 +175,11 @@ class Condition:
                 n -= 1
 
     def notify_all(self) -> None:
-        """Wake everybody who waits.  See `notify`."""
+        """Wake everybody who waits.
+
+        Raises:
+            RuntimeError: the lock is not held.
+        """
         self.notify(len(self._waiters))
 
 

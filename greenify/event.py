@@ -29,7 +29,7 @@ class Event:
         return self._flag
 
     def set(self) -> None:
-        """Set the flag and wake everybody who waits for it."""
+        """Set the flag and wake everybody who waits for it.  Safe in signal handlers and finalisers."""
         self._flag = True
         waiters = self._waiters
         while waiters:
@@ -45,7 +45,10 @@ class Event:
         self._flag = False
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the flag is set, for at most `timeout` seconds.
+        """Wait until somebody sets the flag; return at once if it is set.
+
+        Args:
+            timeout: seconds to wait at most, None for no limit.
 
         Returns:
             False if the time ran out first.

@@ -90,7 +90,7 @@ class _Executor(native.Executor):
         _executors.add(self)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Have ``fn(*args, **kwargs)`` called.  Any thread may submit.
+        """Have ``fn(*args, **kwargs)`` called, and return its future.  Any thread may submit; it never waits.
 
         Raises:
             RuntimeError: after `shutdown`.
@@ -133,8 +133,9 @@ class _Executor(native.Executor):
 class TaskPoolExecutor(_Executor):
     """A `concurrent.futures.Executor` whose calls run in tasks, on the hub of the OS thread that made it.
 
-    The tasks are started when they are needed, and end when there is nothing to do.  The end of the program
-    does not wait for them: use the executor in a ``with`` block, or call `shutdown`.
+    Any thread may call any method.  The tasks are started when they are needed, and end when there is nothing
+    to do.  The end of the program does not wait for them: use the executor in a ``with`` block, or call
+    `shutdown`.
 
     Args:
         max_workers: how many calls run at the same time.
@@ -232,7 +233,9 @@ class NativeThreadPoolExecutor(_Executor):
         self._broken = False
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Have ``fn(*args, **kwargs)`` called by one of the threads.
+        """Have ``fn(*args, **kwargs)`` called by one of the threads, and return its future.
+
+        Any thread may submit; it never waits.
 
         Raises:
             RuntimeError: after `shutdown`; `BrokenThreadPool`: the initializer has failed.
@@ -269,14 +272,19 @@ class NativeThreadPoolExecutor(_Executor):
 
 
 class ThreadPoolExecutor(NativeThreadPoolExecutor):
-    """`NativeThreadPoolExecutor` under the name, and with the signature, of the standard library."""
+    """`NativeThreadPoolExecutor` under the name, and with the signature, of the standard library.
+
+    Args:
+        max_workers, thread_name_prefix, initializer, initargs: as of `NativeThreadPoolExecutor`.
+    """
 
 
 class ProcessPoolExecutor(native.ProcessPoolExecutor):
     """`concurrent.futures.ProcessPoolExecutor`, whose futures and `shutdown` let the other tasks run.
 
-    The arguments are the same.  With the start method "fork" a child is a copy of a process with a hub and
-    possibly native threads; ``mp_context=multiprocessing.get_context("forkserver")`` avoids that.
+    The arguments (`max_workers`, `mp_context`, `initializer`, `initargs` and, since CPython 3.11,
+    `max_tasks_per_child`) are the same.  With the start method "fork" a child is a copy of a process with a
+    hub and possibly native threads; ``mp_context=multiprocessing.get_context("forkserver")`` avoids that.
     """
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
@@ -289,7 +297,12 @@ class ProcessPoolExecutor(native.ProcessPoolExecutor):
         return _Outer(inner)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls; see `concurrent.futures.Executor.shutdown`."""
+        """Take no more calls, and end the processes when those that were submitted have ended.
+
+        Args:
+            wait: return only when that is so.
+            cancel_futures: cancel the calls that have not begun.
+        """
         # It joins a thread.
         end = partial(super().shutdown, wait, cancel_futures=cancel_futures)
         if wait:

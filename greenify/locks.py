@@ -216,7 +216,8 @@ class _Token:
 class Lock(_Token):
     """A mutual exclusion lock with the interface of `threading.Lock`.
 
-    Any thread may acquire it and any other release it.
+    Any thread may acquire it and any other release it, green or native.  A waiter that is killed or timed out
+    leaves nothing behind.  A newcomer may be served before somebody who waits, but only once.
     """
 
     __slots__ = ()
@@ -251,7 +252,11 @@ class Lock(_Token):
     __enter__ = acquire
 
     def release(self) -> None:
-        """Free the lock and wake one waiter.  RuntimeError if it is not held."""
+        """Free the lock and wake one waiter.
+
+        Raises:
+            RuntimeError: it is not held.
+        """
         box = self._box
         if box:
             raise RuntimeError("release unlocked lock")
@@ -323,7 +328,10 @@ class RLock(_Token):
     __init__ = object.__init__
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Take the lock, or take it once more if this thread owns it.  See `Lock.acquire`."""
+        """Take the lock, or take it once more if this thread owns it.
+
+        The arguments `blocking` and `timeout`, the result and the errors are those of `Lock.acquire`.
+        """
         try:
             me: Any = getcurrent()
         except RuntimeError:  # the interpreter is being finalised

@@ -74,9 +74,10 @@ class Handle:
         return self._function is not None
 
     def cancel(self) -> None:
-        """Take the call back, if it has not begun.
+        """Take the call back, if it has not begun; else this does nothing.
 
-        Any OS thread for those of `call_soon` and `call_from_thread`, else the one that has asked for it.
+        Any OS thread may cancel calls of `call_soon` and `call_from_thread`; those of `call_later` and
+        `call_at` only the one that has asked for them.
         """
         self._function = None
         self._args = ()
@@ -99,13 +100,25 @@ class Handle:
 def call_soon(function: Callable[..., object], *args: Any) -> Handle:
     """Call ``function(*args)`` on this OS thread's hub, as soon as the hub has its turn.
 
-    Calls come in the order in which they were asked for.
+    Calls come in the order in which they were asked for.  Any thread may call it; one that has no hub yet
+    gets one, and has to wait with greenify for the call to happen.
+
+    Returns:
+        A `Handle`, with which the call can be cancelled.
+
+    Raises:
+        TypeError: `function` cannot be called.
     """
     return _soon(core.get_hub(), function, args)
 
 
 def call_from_thread(function: Callable[..., object], *args: Any) -> Handle:
-    """`call_soon` on the main thread's hub, from any OS thread.  Also from signal handlers and finalisers.
+    """Call ``function(*args)`` on the main thread's hub, from any OS thread; wakes that hub if it sleeps.
+
+    Also from signal handlers and finalisers.
+
+    Returns:
+        A `Handle`, with which the call can be cancelled.
 
     Raises:
         HubError: the main thread has not used greenify yet, so nothing there would run the call.
@@ -125,12 +138,24 @@ def _soon(hub: core.Hub, function: Callable[..., object], args: tuple[Any, ...])
 
 
 def call_later(delay: float, function: Callable[..., object], *args: Any) -> Handle:
-    """Call ``function(*args)`` on this OS thread's hub, `delay` seconds from now."""
+    """Call ``function(*args)`` on this OS thread's hub, `delay` seconds from now; see `call_soon`.
+
+    Raises:
+        TypeError: `function` cannot be called.
+        ValueError: `delay` is not a number.
+    """
     return call_at(_monotonic() + delay, function, *args)
 
 
 def call_at(when: float, function: Callable[..., object], *args: Any) -> Handle:
-    """Call ``function(*args)`` on this OS thread's hub at `when`, in seconds of `time.monotonic`."""
+    """Call ``function(*args)`` on this OS thread's hub at `when`, in seconds of `time.monotonic`.
+
+    A time that is past means as soon as possible.  See `call_soon`.
+
+    Raises:
+        TypeError: `function` cannot be called.
+        ValueError: `when` is not a number.
+    """
     if when != when:
         raise ValueError("invalid time: NaN (not a number)")
     handle = Handle(core.get_hub(), function, args)
@@ -224,6 +249,11 @@ def add_reader(fd: int | HasFileno, function: Callable[..., object], *args: Any)
     Args:
         fd: a descriptor, or something with the method ``fileno``.  It should be removed before it is closed;
             closed through greenify's sockets or a patched `os.close`, the reader ends by itself.
+        function: what is called; its errors are logged, and it goes on being called.
+
+    Raises:
+        TypeError: `function` cannot be called.
+        ValueError: `fd` is closed.
     """
     _add(fd, False, function, args)
 
@@ -234,12 +264,18 @@ def add_writer(fd: int | HasFileno, function: Callable[..., object], *args: Any)
 
 
 def remove_reader(fd: int | HasFileno) -> bool:
-    """Undo `add_reader` on this OS thread's hub; whether there was a reader."""
+    """Undo `add_reader` for `fd` on this OS thread's hub; whether there was a reader.
+
+    A call that is under way goes on to its end.
+    """
     return _remove(fd, False)
 
 
 def remove_writer(fd: int | HasFileno) -> bool:
-    """Undo `add_writer` on this OS thread's hub; whether there was a writer."""
+    """Undo `add_writer` for `fd` on this OS thread's hub; whether there was a writer.
+
+    A call that is under way goes on to its end.
+    """
     return _remove(fd, True)
 
 
@@ -269,7 +305,11 @@ def add_signal_handler(signum: int, function: Callable[..., object], *args: Any)
 
 
 def remove_signal_handler(signum: int) -> bool:
-    """Undo `add_signal_handler`: put back the handler that was there before; whether there was ours."""
+    """Undo `add_signal_handler` for `signum`: put back the handler from before it; whether there was ours.
+
+    Raises:
+        ValueError: it is not called in the main thread.
+    """
     try:
         before = _before.pop(signum)
     except KeyError:
@@ -282,7 +322,7 @@ _runs: WeakKeyDictionary[core.Hub, list[core.HubWaiter]] = WeakKeyDictionary()
 
 
 def run() -> None:
-    """Let this OS thread's hub run until `stop` is called.
+    """Let this OS thread's hub run until `stop` is called: the caller waits.
 
     For programs that have nothing else to do in the calling greenlet.  It may be called again afterwards,
     and by several tasks: `stop` ends the one that was called last.

@@ -45,7 +45,8 @@ else:
 class SimpleQueue(Generic[T]):
     """An unbounded FIFO queue with the interface of `queue.SimpleQueue`.
 
-    `put` never blocks and takes no lock, so a finaliser or a signal handler may call it at any moment.
+    `put` never blocks and takes no lock, so a finaliser or a signal handler may call it at any moment.  Any
+    thread may call any method, green or native.
     """
 
     __slots__ = ("__weakref__", "_items", "_waiters")
@@ -60,13 +61,13 @@ class SimpleQueue(Generic[T]):
         raise TypeError(f"cannot pickle '{type(self).__module__}.{type(self).__qualname__}' object")
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
-        """Add `item` and wake one waiter.  The other arguments exist for likeness to `queue.Queue`."""
+        """Add `item` and wake one waiter.  `block` and `timeout` exist for likeness to `Queue` only."""
         self._items.append(item)
         if self._waiters:
             self._wake()
 
     def put_nowait(self, item: T) -> None:
-        """`put`."""
+        """Add `item`; the same as `put`."""
         self.put(item)
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
@@ -281,7 +282,7 @@ class Queue(queue.Queue[T]):
                 self.all_tasks_done.notify_all()
 
     def join(self) -> None:
-        """Wait until `task_done` has been called for every item that was put."""
+        """Wait until `task_done` has been called for every item that was put.  There is no time limit."""
         with self.mutex:
             while self.unfinished_tasks:
                 self.all_tasks_done.wait()
@@ -329,7 +330,7 @@ def _deadline(block: bool, timeout: float | None) -> float | None:
 
 
 class LifoQueue(Queue[T]):
-    """A `Queue` that gives back the newest item first."""
+    """A `Queue` that gives back the newest item first; `maxsize` is as there."""
 
     def _init(self, maxsize: int) -> None:
         self.queue: list[T] = []
@@ -342,7 +343,10 @@ class LifoQueue(Queue[T]):
 
 
 class PriorityQueue(Queue[T]):
-    """A `Queue` that gives back the smallest item first."""
+    """A `Queue` that gives back the smallest item first; `maxsize` is as there.
+
+    Items have to be comparable: pairs of a number and something else often are.
+    """
 
     def _init(self, maxsize: int) -> None:
         self.queue: list[Any] = []

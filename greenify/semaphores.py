@@ -75,7 +75,7 @@ class Semaphore(_Token):
         return self.acquire()
 
     def release(self, n: int = 1) -> None:
-        """Give back `n` permits and wake as many waiters.
+        """Give back `n` permits and wake as many waiters.  Any thread may call it.
 
         Raises:
             ValueError: `n` is less than one.
@@ -97,7 +97,14 @@ class Semaphore(_Token):
 
 
 class BoundedSemaphore(Semaphore):
-    """A `Semaphore` that is never released more often than it was acquired."""
+    """A `Semaphore` that is never released more often than it was acquired.
+
+    Args:
+        value: how many permits there are at first, and at most.
+
+    Raises:
+        ValueError: `value` is negative.
+    """
 
     def __init__(self, value: int = 1) -> None:
         super().__init__(value)
@@ -106,7 +113,7 @@ class BoundedSemaphore(Semaphore):
         self._held = _Permits()
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
-        """See `Semaphore.acquire`."""
+        """Take one permit; `blocking` and `timeout` are as of `Semaphore.acquire`."""
         taken = super().acquire(blocking, timeout)
         if taken:
             self._held.append(None)

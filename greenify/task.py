@@ -74,6 +74,13 @@ class Task(Generic[T]):
 
     A subclass may override `run` instead.  An error that nobody has caught ends the task, is kept in
     `exception`, and is reported once to the ``greenify`` logger, with the place where the task was started.
+
+    A task belongs to the hub of the OS thread that starts it.  It runs until it waits; one that computes for
+    long calls ``sleep(0)`` now and then, for only green threads of a patched process have time slices.  The
+    end of the program does not wait for tasks: `join` them, or start them in a `TaskGroup`.
+
+    Attributes:
+        name: the name for messages, which may be changed.
     """
 
     def __init__(
@@ -107,7 +114,9 @@ class Task(Generic[T]):
         return "finished" if self._exception is None else f"failed: {self._exception!r}"
 
     def start(self) -> None:
-        """Make the task ready to run on this OS thread's hub.
+        """Make the task ready to run on this OS thread's hub; it begins when the caller next waits.
+
+        Any thread may call it, once.
 
         Raises:
             HubError: it has been started already.
@@ -168,7 +177,7 @@ class Task(Generic[T]):
 
     @property
     def result(self) -> T | None:
-        """What `run` returned.
+        """What `run` returned.  Any thread may ask.
 
         Raises:
             HubError: the task has not ended; `join` it first.
@@ -181,7 +190,10 @@ class Task(Generic[T]):
         return self._result
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until the task has ended, for at most `timeout` seconds.  Any thread may call it.
+        """Wait until the task has ended.  Any thread may call it; an error of the task is not raised here.
+
+        Args:
+            timeout: seconds to wait at most, None for no limit.
 
         Returns:
             Whether it has ended.
@@ -199,7 +211,16 @@ class Task(Generic[T]):
         """Have `exc` raised in the task, where it waits.  Returns at once; `join` waits for the end.
 
         Any thread may call it.  A task that has ended is left alone; one that has not begun to run never
-        calls its function.
+        calls its function.  A task that computes gets `exc` when it waits next; one that is in a call on a
+        native thread stops waiting for it.
+
+        Args:
+            exc: an exception or a class of one.  `TaskExit` ends the task quietly; another one that the task
+                does not catch is its error.
+
+        Raises:
+            HubError: the task has not been started.
+            BaseException: `exc`, if the task kills itself.
         """
         g = self._greenlet
         error = exc() if isinstance(exc, type) else exc
@@ -235,7 +256,10 @@ def report_lost(where: object) -> None:
 
 
 def current() -> Task[Any] | None:
-    """The task that is running, or None outside of tasks."""
+    """The task that is running, or None outside of tasks (in the main greenlet, in a patched thread).
+
+    Any thread may call it.
+    """
     g: Any = getcurrent()
     while g is not None:
         if isinstance(g, _TaskGreenlet):
@@ -245,7 +269,11 @@ def current() -> Task[Any] | None:
 
 
 def spawn(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Task[T]:
-    """Start ``function(*args, **kwargs)`` as a task and return the task."""
+    """Start ``function(*args, **kwargs)`` as a task of this OS thread's hub and return the task.
+
+    It begins when the caller next waits.  Any thread may call it; one that has no hub yet gets one.  See
+    `Task` for what becomes of its result and its errors.
+    """
     made: Task[T] = Task(function, args=args, kwargs=kwargs)
     made.start()
     caller = sys._getframe(1)
@@ -254,7 +282,7 @@ def spawn(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Task[T
 
 
 def task(function: Callable[P, T]) -> Callable[P, Task[T]]:
-    """Decorator: calling the function starts it as a task and returns the task."""
+    """Decorator: calling `function` starts it as a task and returns the task, as `spawn` does."""
 
     @functools.wraps(function)
     def start(*args: P.args, **kwargs: P.kwargs) -> Task[T]:

@@ -66,7 +66,9 @@ class TaskGroup:
         return f"<TaskGroup {state}, {len(self._children)} tasks at {id(self):#x}>"
 
     def spawn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Task[T]:
-        """Start ``function(*args, **kwargs)`` as a task of this group, on the caller's hub.
+        """Start ``function(*args, **kwargs)`` as a task of this group, on the caller's hub, and return it.
+
+        Any thread may call it, also the group's own tasks while the block waits for its end.
 
         Raises:
             HubError: the group has not been entered, was cancelled or has ended.
@@ -92,7 +94,10 @@ class TaskGroup:
             task.kill()  # cancelled meanwhile by another OS thread
 
     def cancel(self) -> None:
-        """Kill the tasks of the group and interrupt its block, which then ends without an error."""
+        """Kill the tasks of the group and interrupt its block, which then ends without an error.
+
+        Any thread may call it.  It returns at once; the end of the block waits for the tasks.
+        """
         if self._state == "closed" or self._cancelled:
             return
         self._cancelled = True

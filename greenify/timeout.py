@@ -33,9 +33,13 @@ class Timeout(BaseException):
             slow()
 
     Args:
-        seconds: None, or more than `threading.TIMEOUT_MAX`, means never.
+        seconds: how long the thread may go on; 0 or less ends its next wait.  None, or more than
+            `threading.TIMEOUT_MAX`, means never.
         exception: what is raised instead of the Timeout itself; False silences the Timeout at the end of
             its ``with`` block.
+
+    Time-outs may be nested; each is an object of its own, so ``except Timeout as exc`` can tell whether `exc`
+    is the one that it has started.
 
     It derives from BaseException, so that ``except Exception`` in the code it limits does not swallow it.
     Only waiting is interrupted: code that computes is not, as with every cooperative scheduler.  Start and
@@ -65,7 +69,7 @@ class Timeout(BaseException):
         return self._entry is not None
 
     def start(self) -> None:
-        """Begin to count.
+        """Begin to count, for the calling thread.
 
         Raises:
             HubError: it counts already.
@@ -130,7 +134,15 @@ def with_timeout(
     """Call ``function(*args, **kwargs)`` and give up after `seconds`.
 
     Args:
+        seconds: as of `Timeout`.
+        function: what is called, in the calling thread.
         timeout_value: returned when the time is up; without it the `Timeout` is raised.
+
+    Returns:
+        What the function returns, or `timeout_value`.
+
+    Raises:
+        Timeout: the time is up, and there is no `timeout_value`.
     """
     timeout = Timeout(seconds)
     timeout.start()

@@ -571,8 +571,14 @@ def new_waiter() -> Waiter:
         return ThreadWaiter()
 
 
-def sleep(seconds: float) -> None:
-    """Park the current greenlet, or OS thread without a hub, for `seconds`; 0 lets the others run once."""
+def sleep(seconds: float = 0) -> None:
+    """Park the calling greenlet, so that the others run.  Any thread may call it.
+
+    An OS thread that has no hub sleeps natively; the main thread gets a hub.
+
+    Args:
+        seconds: how long; 0 or less lets those run once that are ready.
+    """
     hub = current_hub()
     if hub is None:
         if not is_main_thread():

@@ -88,6 +88,9 @@ def patched(
     """Patch for the length of a ``with`` block (or, as a decorator, of a call); see `patch_all`.
 
     At the end the patches are taken back that were not in force at its beginning.
+
+    Args:
+        only, skip: as of `patch_all`; so are the errors.  At the end, `RestoreError` as of `restore`.
     """
     names = _apply(choose(only, skip), stacklevel=4)
     try:
@@ -97,7 +100,7 @@ def patched(
 
 
 def is_patched(name: str) -> bool:
-    """Whether the patch `name` is in force.
+    """Whether the patch `name`, one of `ORDER`, is in force.
 
     Raises:
         UnknownPatchError: `name` is not in `ORDER`.
@@ -107,7 +110,10 @@ def is_patched(name: str) -> bool:
 
 
 def changes() -> tuple[Change, ...]:
-    """Everything that is changed now: by which patch, where, what was there and what is."""
+    """Everything that is changed now: by which patch, where, what was there and what is.
+
+    A snapshot, in the order in which the changes were made; empty if nothing is patched.
+    """
     return _journal.changes()
 
 

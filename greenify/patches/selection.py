@@ -24,7 +24,10 @@ ORDER: tuple[str, ...] = (
     "asyncio",
     "multiprocessing",
 )
-"""The names of the patches, in the order in which they are applied; each is a file in this folder."""
+"""The names of the patches, in the order in which they are applied; `patch_all` says what they are for.
+
+Each is a file in this folder.
+"""
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "ssl": ("socket",),

@@ -73,6 +73,13 @@ class TestResults:
         assert current() is None
         assert work.__name__ == "work"
 
+    def test_sleep_without_an_argument_lets_the_others_run(self) -> None:
+        log: list[str] = []
+        running = spawn(log.append, "the other one")
+        core.sleep()
+        assert log == ["the other one"]
+        assert running.join(0)
+
     def test_arguments_are_let_go(self) -> None:
         class Large:
             pass
