@@ -1,6 +1,7 @@
 """A Sphinx extension: type variables in signatures, in the words of the source.
 
-Sphinx writes `~greenify.task.T` and, for a ParamSpec, `*args: ~typing.~P`, which its own parser then cannot read.
+Sphinx writes `~greenify.task.T` and, for a ParamSpec, `*args: ~typing.~P`, which its own parser then cannot
+read.
 """
 
 from __future__ import annotations
