@@ -51,7 +51,7 @@ napoleon_use_ivar = True
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!greenify\.).*"),
-    ("py:class", r"greenify\.(core\..*|\w+\.[A-Z]|loop_access\.HasFileno)"),
+    ("py:class", r"greenify\.(core\..*|[\w.]+\.[A-Z]|loop_access\.HasFileno)"),
 ]
 
-completeness_packages = ["greenify"]
+completeness_packages = ["greenify", "greenify.futures", "greenify.io", "greenify.errors"]

@@ -84,7 +84,7 @@ class TCPStream(Stream):
         transport.start_reading()
 
     def set_nodelay(self, on: bool) -> None:
-        """Send small pieces at once (the default), or gather them (Nagle's algorithm)."""
+        """If `on`, the default, send small pieces at once, else gather them (Nagle's algorithm)."""
         transport = self._transport
         transport.call(transport.check().nodelay, on)
 
@@ -92,6 +92,7 @@ class TCPStream(Stream):
         """Have the kernel notice that the peer is gone.
 
         Args:
+            on: whether it shall.
             delay: seconds of silence after which it asks, at least 1.
         """
         transport = self._transport

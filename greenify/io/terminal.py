@@ -229,7 +229,7 @@ class TTYStream(Stream):
         super().__init__(transport, **options)
 
     def set_raw(self, raw: bool = True) -> None:
-        """Have every key delivered as it is pressed, without echo; False: lines, as usual.
+        """If `raw`, have every key delivered as it is pressed, without echo; else lines, as usual.
 
         What it was is restored when the stream is closed.
         """
@@ -281,6 +281,10 @@ class StdoutStream(_Standard):
 
 
 class StderrStream(_Standard):
-    """The standard error; see `StdoutStream`."""
+    """The standard error; see `StdoutStream`.
+
+    Args:
+        options: keyword arguments of `Stream`.
+    """
 
     _fd = 2

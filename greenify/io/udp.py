@@ -197,6 +197,7 @@ class UDPEndpoint:
         """Send one datagram, waiting while the kernel has no room for it.
 
         Args:
+            data: all that is in it.
             address: (host, port) of the receiver, if there is no `remote` or another one is meant.
 
         Raises:
