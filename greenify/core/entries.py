@@ -92,5 +92,8 @@ class MainInterrupt:
     def switch(self) -> None:
         hub = self._hub
         if hub.interrupts:
+            if hub.main_waits_elsewhere():
+                hub.run_interrupts()
+                return
             # A true value tells the wait that there is something to run (`run_interrupts`).
             (hub.main_leaf or hub.main).switch(True)

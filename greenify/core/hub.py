@@ -29,7 +29,7 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import Any
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from greenify.core.descriptors import DescriptorSet
 from greenify.core.entries import Call, Failure, MainInterrupt, Mark, Throw
@@ -76,6 +76,9 @@ class Hub:
         self._breath = 0  # `turns` at the last `breathe`
         self.hurry = False  # look at the kernel queue in this round: the last look is some time ago
         self.turns = 0  # rounds of the ready queue so far: whether it goes round (`slices.py`)
+        self.guests: list[
+            Any
+        ] = []  # loops of other schedulers that run in this thread (`guests.py`)
         self.lent = 0  # blocking calls under way on native threads, which will wake this hub
         self.on_signals: Callable[[bytes], None] | None = None
         self.interrupts: deque[Callable[[], None]] = deque()
@@ -170,7 +173,10 @@ class Hub:
             # thread, signal handlers have to run here.
             root = g
             while not (
-                root.parent is None or root is self.greenlet or getattr(root, "hub", None) is self
+                root.parent is None
+                or root is self.greenlet
+                or getattr(root, "hub", None) is self
+                or (self.guests and self.is_guest(root))
             ):
                 root = root.parent
             outer = self.main_leaf
@@ -181,6 +187,20 @@ class Hub:
                     self.run_interrupts()
             finally:
                 self.main_leaf = outer
+
+    def is_guest(self, g: greenlet) -> bool:
+        """Whether a guest's loop runs in `g`: its children then are not the main greenlet's."""
+        return any(guest.greenlet is g for guest in self.guests)
+
+    def main_waits_elsewhere(self) -> bool:
+        """Whether the main greenlet waits in a guest, where nobody may switch to it but the guest."""
+        frame = self.main.gr_frame
+        return (
+            bool(self.guests)
+            and self.main_leaf is None
+            and frame is not None
+            and not str(frame.f_globals.get("__name__")).startswith("greenify.core.")
+        )
 
     def pause(self) -> None:
         """Let everything that is ready run once, then come back."""
@@ -311,7 +331,7 @@ class Hub:
                         else:
                             item.switch()
                     if self._wakes == wakes:
-                        self._look()
+                        self.look()
                         if not ready:
                             self._sleep()
                 except BaseException as exc:
@@ -340,7 +360,7 @@ class Hub:
         popleft = ready.popleft
         heap = self.timers.heap
         fire = self.timers.fire
-        look = self._look
+        look = self.look
         rounds = 0
         while True:
             if ready:
@@ -360,7 +380,7 @@ class Hub:
             if not ready:
                 self._sleep()
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Make ready what is due and what the kernel reports, without blocking."""
         timers = self.timers
         if timers.heap and timers.heap[0][0] <= _monotonic():
@@ -416,9 +436,18 @@ class Hub:
         finally:
             self.sleeping = False
 
+    def expecting(self) -> bool:
+        """Whether anything but a signal or another OS thread may still wake somebody here."""
+        return bool(
+            self.timers.next() is not None
+            or self.users
+            or self.lent
+            or self.descriptors.waiting(besides=self.pair)
+        )
+
     def _diagnose(self) -> None:
         """Tell the log, once, when there is nothing left that could wake anybody but a signal."""
-        if self.descriptors.waiting(besides=self.pair) or self.users or self.lent:
+        if self.expecting():
             return
         self._diagnosed = True
         logger = logging.getLogger("greenify")
@@ -433,6 +462,11 @@ class Hub:
     def close(self) -> None:
         """Release the descriptors of this hub.  Its own OS thread, outside of its greenlet, at its end."""
         self.abandoned = True
+        if self.greenlet:
+            # Its stack refers to us, and a greenlet that is suspended is never collected.
+            self.greenlet.throw(GreenletExit)
+        if getattr(self.main, "hub", None) is self:
+            del self.main.hub
         self.pair.close()
         _close_elsewhere(self.loop)
         self.descriptors.close()

@@ -157,7 +157,7 @@ def _is_of_libuv(fd: int) -> bool:
 class Loop:
     """One libuv loop, belonging to one OS thread.  Nothing here may be called from another thread."""
 
-    __slots__ = ("_armed", "_poll", "_report", "_timer", "fds", "pinned", "uv")
+    __slots__ = ("_armed", "_async", "_polls", "_report", "_timer", "fds", "pinned", "uv")
 
     def __init__(self) -> None:
         numbers = _free_descriptors()
@@ -167,18 +167,34 @@ class Loop:
         self.uv.excepthook = self._report = _Report()
         self._timer = pyuv.Timer(self.uv)
         self._armed: float | None = None
-        self._poll: Any = None
+        # callable(handle) is a C callable without effect.
+        self._async = pyuv.Async(self.uv, callable)
+        self._polls: dict[int, Any] = {}
         #: The open handles of others.  One that is collected before it is closed may crash the process.
         self.pinned: dict[Any, Owner] = {}
 
     def watch(self, fd: int) -> None:
-        """Wake `sleep` whenever `fd`, a descriptor nobody else ever closes, is readable."""
-        self._poll = pyuv.Poll(self.uv, fd)
+        """Wake `sleep` whenever `fd`, a kernel queue that nobody else ever closes, is readable."""
+        poll = self._polls[fd] = pyuv.Poll(self.uv, fd)
         # slice(handle, events, error) is a C callable with three arguments and no effect.
-        self._poll.start(pyuv.UV_READABLE, slice)
+        poll.start(pyuv.UV_READABLE, slice)
         # An active handle refers to itself, so that neither it nor what it refers to is ever collected, not
         # even when the interpreter is finalised.
-        self._poll.pinned = self.pinned
+        poll.pinned = self.pinned
+
+    def unwatch(self, fd: int) -> None:
+        """Undo `watch`, before `fd` is closed."""
+        poll = self._polls.pop(fd)
+        if self.uv is not None:
+            poll.close()
+
+    def wake(self) -> None:
+        """End `sleep`.  Any OS thread; for good after `close`, when nobody sleeps."""
+        # Unlike a write to a pipe, this keeps the interpreter lock: the waker goes on for its time slice.
+        try:
+            self._async.send()
+        except pyuv.error.HandleClosedError:
+            return
 
     def sleep(self, deadline: float | None) -> None:
         """Block in libuv until the watched descriptor is readable or `deadline` has passed.
@@ -191,6 +207,11 @@ class Loop:
         self.uv.run(_RUN_ONCE)
         if self._report.kept:
             raise self._report.kept.popleft()
+
+    def fileno(self) -> int:
+        """libuv's kernel queue, readable when `sleep` would find something but its deadline."""
+        fd: int = self.uv.fileno()
+        return fd
 
     def turn(self) -> None:
         """Run the libuv handles of other users (streams) that are due, without blocking."""
@@ -225,7 +246,8 @@ class Loop:
         uv.run(_RUN_NOWAIT)
         self.pinned.clear()
         # With the last reference go its descriptors.
-        self.uv = self._timer = self._poll = None
+        self.uv = self._timer = None
+        self._polls.clear()
 
     def forked(self, inside: bool) -> None:
         """In a child after a fork: release the descriptors, and leave the parent's kernel queue alone.
@@ -244,6 +266,6 @@ class Loop:
             empty = _make_queue()
             _dup2(empty.fileno(), fd, inheritable=False)
             empty.close()
-        known = {self._timer, self._poll, *self.pinned}
+        known = {self._timer, self._async, *self._polls.values(), *self.pinned}
         if not inside and all(handle in known or handle.closed for handle in uv.handles):
             self.close()

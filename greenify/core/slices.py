@@ -120,6 +120,9 @@ def on_tick(signum: int, frame: FrameType | None) -> None:
     if now != _last:
         _last = now
         return
+    if hub.guests and (hub.is_guest(g) or (g.parent is not None and hub.is_guest(g.parent))):
+        # Programs of another scheduler do not expect to be interrupted.
+        return
     if g is not hub.greenlet and not _ours(frame):
         hub.pause()
 

@@ -341,7 +341,7 @@ class TestEdges:
                 job = spawn(side.wait)
                 settle()
                 os.write(right, b"x")
-                hub._look()
+                hub.look()
                 hub.ready.appendleft(Throw(job.greenlet, Stop()))
                 try:
                     job.join(10)
