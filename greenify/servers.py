@@ -57,7 +57,7 @@ class _Connection(Task[None]):
 
 
 class StreamServer:
-    """Call ``handle(stream)``, in a task of its own, for every connection.
+    """Call ``handle(stream)``, in a task of its own, for every connection::
 
         with StreamServer(("127.0.0.1", 7000), handle) as server:
             server.serve_forever()
