@@ -38,6 +38,9 @@ class Stream:
     everything else raises `HubError` there.  One task may read at a time, and any number write.
     A forked child cannot use the streams of its parent (`StreamClosedError`) and does not disturb them.
 
+    As a context manager it is closed at the end of the block, and what is unsent is dropped if an exception
+    ends it.
+
     Whatever waits can be interrupted, by `Task.kill`, `Timeout` and the stream's own `timeout`: what has
     come stays in the buffer, for the next call.
 
@@ -300,7 +303,8 @@ class Stream:
         wait is interrupted.  Again, it does nothing.  From another OS thread it does not wait.
 
         Args:
-            timeout: how long to wait at most, in seconds; then the rest is dropped.
+            timeout: how long to wait at most, in seconds, before the rest is dropped; by default as long as
+                any call may wait.
         """
         transport = self._transport
         if transport.uv is None:
@@ -310,7 +314,7 @@ class Stream:
             return
         if self._layer is not transport and not transport.ending:
             self._layer.goodbye()  # type: ignore[union-attr]
-        transport.close(None if timeout is None else _monotonic() + timeout)
+        transport.close(self._deadline() if timeout is None else _monotonic() + timeout)
 
     def abort(self) -> None:
         """Close the stream at once; what is unsent is dropped.  Any thread."""
@@ -329,10 +333,10 @@ class Stream:
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        if value is None or isinstance(value, Exception):
+        if value is None:
             self.close()
         else:
-            # A killed task shall end now, whatever the peer does.
+            # Whatever it was shall not have to wait for the peer.
             self.abort()
 
     def __del__(self) -> None:

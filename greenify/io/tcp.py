@@ -99,11 +99,23 @@ class TCPStream(Stream):
         transport.call(transport.check().keepalive, on, delay)
 
 
+class _TCPTransport(Transport):
+    __slots__ = ()
+
+    def cause_of_end(self) -> int:
+        # When a reset comes right after data, libuv reports the hang-up and does not look why.
+        sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, self.fd)
+        try:
+            return sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        finally:
+            sock.detach()
+
+
 def _transport(fd: int) -> Transport:
     """Give a descriptor to libuv."""
     try:
         hub = core.get_hub()
-        transport = Transport(hub, pyuv.TCP(hub.loop.uv))
+        transport = _TCPTransport(hub, pyuv.TCP(hub.loop.uv))
     except BaseException:
         os.close(fd)
         raise

@@ -42,6 +42,8 @@ class _Shared(Transport):
 
     __slots__ = ("blocking",)
 
+    discards = False
+
     def __init__(self, hub: core.Hub, uv: Any) -> None:
         super().__init__(hub, uv)
         self.blocking = False  # it has to block again in the end

@@ -118,7 +118,7 @@ class TLSLayer:
 
     def write(self, data: bytes) -> None:
         """See `Transport.write`.  Waits only if the peer negotiates anew (TLS 1.2)."""
-        self.transport.check()
+        self.transport.check_writing()
         rest = memoryview(data)
         while rest:
             piece = rest[:_PIECE]

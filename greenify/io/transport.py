@@ -41,6 +41,10 @@ class Transport(Handle):
         "buffer",
     )
 
+    #: Read on while the last bytes are sent: a socket that is closed with something unread takes back what
+    #: the peer has not received yet.
+    discards = True
+
     def __init__(self, hub: core.Hub, uv: Any) -> None:
         super().__init__(hub, uv)
         self.buffer = ReadBuffer()
@@ -76,19 +80,21 @@ class Transport(Handle):
     def _on_read(self, uv: Any, data: bytes | None, error: int | None) -> None:
         self.hub.sleeping = False  # it is going to look at its ready queue: nobody need write to it
         if error is None:
-            if not data:
-                return  # nothing there
+            if not data or self._closing:
+                return  # nothing there, or nobody for it
             self.buffer.append(data)
             if len(self.buffer) >= self._ahead and self._reading and self.uv is not None:
                 self._reading = False
                 uv.stop_read()
         else:
             self._reading = False
-            if error == EOF:
-                self.at_eof = True
-            else:
-                self._error = error
+            self._error = self.cause_of_end() if error == EOF else error
+            self.at_eof = not self._error
         wake(self._input)
+
+    def cause_of_end(self) -> int:
+        """The error that libuv has taken for the end of the stream, or 0."""
+        return 0
 
     def more(self, deadline: float | None, wanted: int = 0) -> bool:
         """Wait until more has come than there is in `buffer`.
@@ -129,17 +135,22 @@ class Transport(Handle):
         """How many bytes have been written and are not with the kernel yet."""
         return 0 if self.uv is None else int(self.uv.write_queue_size)
 
+    def check_writing(self) -> Any:
+        """`check_open`, and that nothing keeps the stream from being written to."""
+        uv = self.check_open()
+        if self._failed:
+            raise UVError.of(self._failed, self.name)
+        if self._shut:
+            raise UVError.of(errno.EPIPE, f"this {self.name} has been shut down for writing")
+        return uv
+
     def write(self, data: bytes) -> None:
         """Take all of `data`, and give the kernel of it what it takes now.  Does not wait.
 
         Raises:
             UVError: writing has failed, now or before; the stream has been closed or shut down.
         """
-        uv = self.check_open()
-        if self._failed:
-            raise UVError.of(self._failed, self.name)
-        if self._shut:
-            raise UVError.of(errno.EPIPE, f"this {self.name} has been shut down for writing")
+        uv = self.check_writing()
         rest: memoryview | bytes = data
         if len(data) <= _LARGEST:
             try:
@@ -204,7 +215,8 @@ class Transport(Handle):
             self.close_now()
             return
         self._closing = True
-        self._stop_reading(uv)
+        if self.discards and not (self._reading or self.at_eof or self._error):
+            self.start_reading()
         wake(self._input)
 
     def close(self, deadline: float | None) -> None:
