@@ -8,9 +8,10 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from tests.support import ROOT
 
@@ -68,35 +69,36 @@ def run(module: str, loop: str, python: str = sys.executable, timeout: float = T
     """
     env = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
     env["GEVENT_LOOP"] = loop
-    env["PYTHONPATH"] = str(ROOT)
+    # As gevent's own runner does: some modules import their neighbours, or open them.
+    folder = str(Path(tests_package(python)).parent)
+    env["PYTHONPATH"] = os.pathsep.join((str(ROOT), folder))
     env["PYTHONFAULTHANDLER"] = "1"
     env["PYTHONUNBUFFERED"] = "1"
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [python, "-m", f"gevent.tests.{module}"],
-            # A pipe, not a file: some tests watch the standard streams.
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=env,
-            cwd=folder,
-            start_new_session=True,
-        )
-        late = False
-        try:
-            output, _ = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            late = True
-            # faulthandler prints the stacks.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGABRT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-            _kill(process)
-            output, _ = process.communicate()
-        finally:
-            _kill(process)
+    process = subprocess.Popen(
+        [python, "-m", f"gevent.tests.{module}"],
+        # A pipe, not a file: some tests watch the standard streams.
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=env,
+        cwd=folder,
+        start_new_session=True,
+    )
+    late = False
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        late = True
+        # faulthandler prints the stacks.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGABRT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        _kill(process)
+        output, _ = process.communicate()
+    finally:
+        _kill(process)
     text = output.decode("utf-8", "backslashreplace")
     code = process.returncode
     if late:
@@ -121,3 +123,10 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+@cache
+def tests_package(python: str) -> str:
+    """The file of the package of gevent's tests that `python` imports."""
+    code = "import importlib.util as u; print(u.find_spec('gevent.tests').origin)"
+    return subprocess.check_output([python, "-c", code], text=True).strip()

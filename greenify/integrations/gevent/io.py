@@ -28,28 +28,10 @@ from greenify.integrations.gevent.watchers import watcher
 if TYPE_CHECKING:
     from greenify.integrations.gevent.loop import loop as Loop
 
-__all__ = ["Watched", "io"]
+__all__ = ["io"]
 
 _fcntl = fcntl.fcntl
 _F_GETFD = fcntl.F_GETFD
-
-
-class Watched:
-    """A descriptor's number as one loop knows it."""
-
-    __slots__ = ("fd", "mask", "started")
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self.mask = 0  # READ and WRITE as the kernel has them registered; 0 for not at all
-        self.started: list[io] = []
-
-    def wanted(self) -> int:
-        """What the started watchers ask for together."""
-        events = 0
-        for what in self.started:
-            events |= what._events
-        return events
 
 
 class io(watcher):
@@ -98,8 +80,6 @@ class io(watcher):
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r}")
         loop = self.loop
-        if loop is None or loop._destroyed:
-            raise ValueError("operation on a destroyed loop")
         self._callback = callback
         self._args = (EVENTS, *args) if pass_events else args
         if self._active:
@@ -113,7 +93,11 @@ class io(watcher):
         watched.started.append(self)
         if self._fresh or self._events & ~watched.mask:
             self._fresh = False
-            loop._register(watched)
+            try:
+                loop._register(watched)
+            except ValueError:
+                self.stop()
+                raise
 
     def stop(self) -> None:
         if self._active:

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import os
 import signal as _signal
+import sys
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from greenify.green import signal as _green
+from greenify.green.builtin import builtin_twin
 from greenify.integrations.gevent.names import READ
 from greenify.integrations.gevent.watchers import watcher
 
@@ -22,13 +25,26 @@ if TYPE_CHECKING:
     from greenify.integrations.gevent.io import io
     from greenify.integrations.gevent.loop import loop as Loop
 
-__all__ = ["Children", "child", "signal"]
+__all__ = ["Children", "child", "keep_wakeup_fd", "signal"]
 
 _native_signal = _signal.signal
 _native_getsignal = _signal.getsignal
 _waitpid = os.waitpid
 _close = os.close
+_native_set_wakeup_fd = _signal.set_wakeup_fd
+_set_wakeup_fd = builtin_twin(_native_set_wakeup_fd, _green.set_wakeup_fd)
 _pidfd_open: Any = getattr(os, "pidfd_open", None)
+
+
+def keep_wakeup_fd() -> None:
+    """Have ``signal.set_wakeup_fd`` chain the user's descriptor behind the hub's instead of replacing that.
+
+    Without the interpreter's byte in its pipe the hub would sleep through signals.
+    """
+    modules: tuple[Any, ...] = (_signal, sys.modules["_signal"])
+    for module in modules:
+        if module.set_wakeup_fd is _native_set_wakeup_fd:
+            module.set_wakeup_fd = _set_wakeup_fd
 
 
 class _Signals:

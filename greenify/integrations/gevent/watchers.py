@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from greenify.core.timers import Entry
@@ -149,16 +150,17 @@ class watcher:
         """Whether it has happened and the callback is about to be called."""
         return bool(self._pending)
 
-    @property
-    def callback(self) -> Any:
-        """What is called, or None while the watcher is stopped."""
-        return self._callback
-
-    @callback.setter
-    def callback(self, callback: Callable[..., object] | None) -> None:
+    def _set_callback(self, callback: Callable[..., object] | None) -> None:
         if callback is not None and not callable(callback):
             raise TypeError(f"Expected callable, not {callback!r}")
         self._callback = callback
+
+    # gevent asks before every wait; so the getter is one in C.
+    callback = property(
+        attrgetter("_callback"),
+        _set_callback,
+        doc="What is called, or None while the watcher is stopped.",
+    )
 
     @property
     def args(self) -> tuple[Any, ...] | None:
