@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,13 @@ PROGRAMS = [program for page in PAGES for program in programs(page)]
 TIMEOUT = 60
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+def _case(program: Program) -> Any:
+    # The tutorial is for every Python.
+    marks = [pytest.mark.smoke] if program.page.startswith("tutorial/") else []
+    return pytest.param(program, id=str(program), marks=marks)
+
+
+@pytest.mark.parametrize("program", map(_case, PROGRAMS))
 def test_runs(program: Program, tmp_path: Path) -> None:
     for name, text in program.files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
