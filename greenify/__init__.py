@@ -54,6 +54,9 @@ if TYPE_CHECKING:
         ThreadPoolExecutor,
         run_in_thread,
     )
+    from greenify.green.importing import (
+        import_patched,
+    )
     from greenify.locks import (
         Lock,
         RLock,
@@ -164,6 +167,7 @@ __all__ = [
     "call_soon",
     "changes",
     "current",
+    "import_patched",
     "is_patched",
     "original",
     "patch_all",
@@ -215,6 +219,7 @@ _HOMES = {
         "ThreadPoolExecutor",
         "run_in_thread",
     ),
+    "greenify.green.importing": ("import_patched",),
     "greenify.locks": (
         "Lock",
         "RLock",

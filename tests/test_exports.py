@@ -24,6 +24,8 @@ PUBLIC = {
     "patch_all",
     "patched",
     "restore",
+    # greenify.green.importing
+    "import_patched",
     # errors and warnings
     "GreenifyError",
     "HubError",

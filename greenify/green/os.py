@@ -10,18 +10,19 @@ from __future__ import annotations
 import atexit
 import errno
 import os
-import stat
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import index
+from stat import S_ISFIFO, S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from greenify import core
 from greenify.core.hub import hubs
 from greenify.green._children import EVENTS, on_own_thread, wait_for_change, wait_for_end
+from greenify.green._rest import complete
 from greenify.green.descriptor_io import (
     PLAIN,
     kind_of,
@@ -83,7 +84,7 @@ _PIECE = 1 << 18
 def open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
     """`os.open`; of a FIFO, waits for somebody to open the other end."""
     try:
-        if stat.S_ISFIFO(_stat(path, dir_fd=dir_fd).st_mode):
+        if S_ISFIFO(_stat(path, dir_fd=dir_fd).st_mode):
             return open_fifo(path, flags, mode, dir_fd)
     except (OSError, TypeError, ValueError):
         # For the native function to complain about.
@@ -152,7 +153,7 @@ def sendfile(out_fd: int, in_fd: int, offset: int | None, count: int, *args: Any
         kind = source = PLAIN
     if kind == PLAIN or count <= 0 or not os.get_blocking(out_fd):
         return _sendfile(out_fd, in_fd, offset, count, *args, **kw)
-    if args or kw or not stat.S_ISREG(source):
+    if args or kw or not S_ISREG(source):
         return on_own_thread(partial(_sendfile, out_fd, in_fd, offset, count, *args, **kw))
     start = os.lseek(in_fd, 0, os.SEEK_CUR) if offset is None else offset
     done = 0
@@ -351,3 +352,17 @@ def popen(cmd: str, mode: str = "r", buffering: int = -1) -> Any:
     pipes: dict[str, Any] = {end: subprocess.PIPE}
     process = Popen(cmd, shell=True, text=True, bufsize=buffering, **pipes)
     return os._wrap_close(getattr(process, end), process)
+
+
+#: What is replaced by a patch.
+REPLACED = tuple(__all__)
+
+complete(globals(), os)
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(os, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(os)})

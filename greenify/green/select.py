@@ -18,6 +18,7 @@ from types import MethodType
 from typing import Any
 
 from greenify.core.hub import current_hub, is_main_thread
+from greenify.green._rest import complete
 from greenify.green.interests import until
 from greenify.green.kernel_queues import number_of
 
@@ -51,11 +52,6 @@ _PRI = _module.POLLPRI
 _BITS = (_module.POLLIN, _module.POLLOUT, _PRI)
 # What poll reports unasked.
 _UNASKED = _module.POLLHUP | _module.POLLERR
-
-
-def __getattr__(name: str) -> Any:
-    # The constants.
-    return getattr(_module, name)
 
 
 def _fd(fileobj: Any) -> Any:
@@ -241,3 +237,14 @@ def _poll(_: Any, /) -> Poll:
 
 _poll.__name__ = _poll.__qualname__ = "poll"
 poll: Any = MethodType(_poll, _module)
+
+complete(globals(), _module)
+
+
+def __getattr__(name: str) -> Any:
+    # The constants.
+    return getattr(_module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_module)})

@@ -18,6 +18,7 @@ from typing import Any
 
 from greenify.green import kernel_queues
 from greenify.green import select as green
+from greenify.green._rest import complete
 
 __all__ = [
     "ADOPTING",
@@ -101,3 +102,13 @@ if hasattr(_module, "KqueueSelector"):  # pragma: no cover - macOS and the BSDs
 
 
 DefaultSelector: Any = globals()[_module.DefaultSelector.__name__]
+
+complete(globals(), _module)
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_module)})

@@ -22,6 +22,7 @@ from greenify import core
 from greenify.core import slices
 from greenify.core.hub import current_hub, hubs, is_main_thread
 from greenify.core.signals import MainHandler, chain, holding, pausing
+from greenify.green._rest import complete
 from greenify.green._signalfd import open_signalfd
 from greenify.green.descriptor_io import runs_natively
 from greenify.identity import current_thread_greenlet
@@ -39,8 +40,6 @@ __all__ = [
     "sigtimedwait",
     "sigwait",
     "sigwaitinfo",
-    "unwrap_handlers",
-    "wrap_handlers",
 ]
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
@@ -348,3 +347,14 @@ for _function in (
 ):
     # The module has no __all__: pydoc shows what says that it belongs there.
     _function.__module__ = _signal.__name__
+
+
+complete(globals(), _signal)
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_signal, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_signal)})

@@ -11,6 +11,7 @@ import socket as _stdlib
 from typing import TYPE_CHECKING, Any
 
 from greenify import core
+from greenify.green._rest import complete
 from greenify.green.dns import (
     getaddrinfo,
     gethostbyaddr,
@@ -22,15 +23,12 @@ from greenify.green.socket_methods import METHODS
 
 __all__ = [
     "close",
-    "create_connection",
-    "fromfd",
     "getaddrinfo",
     "gethostbyaddr",
     "gethostbyname",
     "gethostbyname_ex",
     "getnameinfo",
     "socket",
-    "socketpair",
 ]
 
 _native_close = _socket.close
@@ -68,51 +66,13 @@ def close(fd: int, /) -> None:
     _native_close(fd)
 
 
-def socketpair(*args: Any, **kwargs: Any) -> tuple[socket, socket]:
-    """`socket.socketpair` with cooperative sockets."""
-    left, right = _stdlib.socketpair(*args, **kwargs)
-    return _adopt(left), _adopt(right)
-
-
-def fromfd(fd: int, family: int, type: int, proto: int = 0) -> socket:
-    """`socket.fromfd` with a cooperative socket."""
-    return socket(family, type, proto, _stdlib.dup(fd))
-
-
-def create_connection(
-    address: tuple[Any, Any],
-    timeout: Any = _stdlib._GLOBAL_DEFAULT_TIMEOUT,  # type: ignore[attr-defined]
-    source_address: tuple[Any, Any] | None = None,
-) -> socket:
-    """Connect a cooperative TCP socket to `address`; the first address of the host that answers.
-
-    Args:
-        address: host and port.
-        timeout: seconds for each attempt and for the socket's later operations, None for no limit.
-        source_address: where to bind before connecting.
-
-    Raises:
-        OSError: the last attempt's error, or the resolver's.
-    """
-    last: OSError | None = None
-    for family, kind, proto, _, found in getaddrinfo(*address, 0, _stdlib.SOCK_STREAM):
-        sock = socket(family, kind, proto)
-        try:
-            if timeout is not _stdlib._GLOBAL_DEFAULT_TIMEOUT:  # type: ignore[attr-defined]
-                sock.settimeout(timeout)
-            if source_address:
-                sock.bind(source_address)
-            sock.connect(found)
-        except OSError as exc:
-            sock.close()
-            last = exc
-        else:
-            return sock
-    try:
-        raise last if last is not None else OSError("getaddrinfo returns an empty list")
-    finally:
-        last = None  # its traceback holds this frame
+# The rest, create_connection and socketpair for instance, makes sockets of the class above.
+complete(globals(), _stdlib)
 
 
 def __getattr__(name: str) -> Any:
     return getattr(_stdlib, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_stdlib)})

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenify.core.descriptors import bad_descriptor
 from greenify.green import socket as green_socket
+from greenify.green._rest import complete
 from greenify.green.socket_state import (
     SocketState,
     deadline_of,
@@ -25,7 +26,7 @@ from greenify.green.socket_state import (
     wait_for,
 )
 
-__all__ = ["METHODS", "SSLContext", "SSLSocket", "create_default_context"]
+__all__ = ["SSLContext", "SSLSocket"]
 
 _WantRead = _stdlib.SSLWantReadError
 _WantWrite = _stdlib.SSLWantWriteError
@@ -155,18 +156,13 @@ class SSLContext(_stdlib.SSLContext):
     sslsocket_class = SSLSocket
 
 
-def create_default_context(
-    purpose: _stdlib.Purpose = _stdlib.Purpose.SERVER_AUTH,
-    *,
-    cafile: str | None = None,
-    capath: str | None = None,
-    cadata: str | bytes | None = None,
-) -> _stdlib.SSLContext:
-    """`ssl.create_default_context`, whose context wraps sockets cooperatively."""
-    context = _stdlib.create_default_context(purpose, cafile=cafile, capath=capath, cadata=cadata)
-    context.sslsocket_class = SSLSocket
-    return context
+# The rest makes its contexts and connections of these.
+complete(globals(), _stdlib, create_connection=green_socket.create_connection)
 
 
 def __getattr__(name: str) -> Any:
     return getattr(_stdlib, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_stdlib)})

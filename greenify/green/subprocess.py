@@ -11,25 +11,15 @@ import os
 import select
 import subprocess
 import time
-import types
-from collections.abc import Callable
 from typing import Any, cast
 
 from greenify import core
 from greenify.green._children import wait_for_end
+from greenify.green._rest import complete
 from greenify.green.descriptor_io import kind_of, write_some
 from greenify.green.fileobject import cooperative
 
-__all__ = [
-    "METHODS",
-    "Popen",
-    "call",
-    "check_call",
-    "check_output",
-    "getoutput",
-    "getstatusoutput",
-    "run",
-]
+__all__ = ["Popen"]
 
 _monotonic = time.monotonic
 _read = os.read
@@ -169,23 +159,13 @@ for _name, _method in METHODS.items():
     setattr(Popen, _name, _method)
 
 
-# The standard library's own functions, over the class above.
-_namespace: dict[str, Any] = {**vars(subprocess), "Popen": Popen}
+# Its functions (run, check_output, ...) over the class above.
+complete(globals(), subprocess)
 
 
-def _over_popen(function: Any) -> Callable[..., Any]:
-    copy = types.FunctionType(
-        function.__code__, _namespace, function.__name__, function.__defaults__
-    )
-    copy.__kwdefaults__ = function.__kwdefaults__
-    copy.__doc__ = function.__doc__
-    _namespace[function.__name__] = copy
-    return copy
+def __getattr__(name: str) -> Any:
+    return getattr(subprocess, name)
 
 
-run = _over_popen(subprocess.run)
-call = _over_popen(subprocess.call)
-check_call = _over_popen(subprocess.check_call)
-check_output = _over_popen(subprocess.check_output)
-getoutput = _over_popen(subprocess.getoutput)
-getstatusoutput = _over_popen(subprocess.getstatusoutput)
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(subprocess)})

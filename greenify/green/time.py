@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-import time
+import time as _time
 from operator import index
+from typing import Any
 
 from greenify import core
+from greenify.green._rest import complete
 from greenify.green.builtin import BuiltinTwin
 
 __all__ = ["sleep"]
 
-_native_sleep = time.sleep
+_native_sleep = _time.sleep
 _core_sleep = core.sleep
 
 # Below the limit of every platform's time_t and of libuv's milliseconds; above it the native function raises.
@@ -44,4 +46,15 @@ class _Sleep(BuiltinTwin):
 
 
 _Sleep.__call__.__qualname__ = "sleep"  # in `greenify --list`
-sleep = _Sleep(time.sleep, _Sleep.__call__)
+sleep = _Sleep(_time.sleep, _Sleep.__call__)
+
+
+complete(globals(), _time)
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_time, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_time)})

@@ -19,12 +19,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, overload
 
 from greenify.errors import LatePatchWarning
 from greenify.patches.journal import Journal
 from greenify.patches.late import follow, message
-from greenify.patches.record import Change, Patch
+from greenify.patches.originals import Originals
+from greenify.patches.record import Change, Patch, label
 from greenify.patches.selection import ORDER, check, choose
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 _journal = Journal()
+_originals = Originals(_journal.changes)
 
 # In a child, whoever held the lock in another thread of the parent does not exist.
 os.register_at_fork(after_in_child=_journal.lock._at_fork_reinit)  # type: ignore[attr-defined]
@@ -117,17 +119,41 @@ def changes() -> tuple[Change, ...]:
     return _journal.changes()
 
 
-def original(owner: ModuleType | type[Any] | str, name: str) -> Any:
+@overload
+def original(owner: ModuleType | str) -> ModuleType: ...
+
+
+@overload
+def original(owner: ModuleType | type[Any] | str, name: str) -> Any: ...
+
+
+def original(owner: ModuleType | type[Any] | str, name: str | None = None) -> Any:
     """What was there before the patch, or what is there if it is not patched.
 
+    With a name, one attribute.  A class that is patched in place (`socket.socket`) has no other object to be:
+    ask for its methods, or for the whole module.
+
+    Without a name, a whole module whose calls block the OS thread, in a patched process too::
+
+        native = greenify.original("threading")
+        native.Thread(target=work).start()  # an OS thread
+
+    It stays as it is whatever is patched or restored later.  Its classes are not those of the ordinary module
+    (save for exceptions), as far as a patch concerns them.  Of a module that no patch concerns it is the
+    ordinary one.
+
     Args:
-        owner: a module, the name of a module, or a class.
+        owner: a module, the name of a module, or a class (with a name only).
         name: the name of one of its attributes.
 
     Raises:
         AttributeError: there was no such attribute.
         ImportError: there is no such module.
     """
+    if name is None:
+        if isinstance(owner, type):
+            raise TypeError(f"of the class {label(owner)} the name of an attribute is needed, too")
+        return _originals.module(owner if isinstance(owner, str) else owner.__name__)
     if isinstance(owner, str):
         owner = import_module(owner)
     return _journal.original(owner, name)

@@ -17,7 +17,7 @@ __all__ = ["PATCHES"]
 
 _replaced: dict[str, Any] = {
     name: builtin_twin(getattr(os, name), getattr(green, name))
-    for name in green.__all__
+    for name in green.REPLACED
     if hasattr(os, name)
 }
 

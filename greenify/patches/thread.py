@@ -17,12 +17,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from greenify.core import slices
+from greenify.green import _thread as _thread_twin
 from greenify.green import import_lock, tracing
 from greenify.green import thread as green
 from greenify.green.async_exc import make_set_async_exc
 from greenify.green.builtin import builtin_twin
+from greenify.green.conditions import CONDITION_METHODS, EVENT_METHODS
 from greenify.green.native_threads import HandleStandIn, LockStandIn
-from greenify.green.threading import CONDITION_METHODS, EVENT_METHODS
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
 
@@ -31,19 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PATCHES", "finish"]
 
-_start = builtin_twin(_thread.start_new_thread, green.start_new_thread)
-
-_thread_names: dict[str, Any] = {
-    "start_new_thread": _start,
-    "start_new": _start,
-    "allocate_lock": green.allocate_lock,
-    "allocate": green.allocate_lock,
-    "LockType": green.LockType,
-    "RLock": green.RLock,
-    "get_ident": green.get_ident_twin,
-    "_local": green.local,
-    "_count": builtin_twin(_thread._count, green.count),
-}
+_thread_names: dict[str, Any] = _thread_twin.REPLACED
 _threading_names: dict[str, Any] = {
     "_allocate_lock": green.allocate_lock,
     "Lock": green.Lock,
@@ -52,25 +41,16 @@ _threading_names: dict[str, Any] = {
     "local": green.local,
 }
 if sys.version_info >= (3, 13):
-    _start_joinable = builtin_twin(_thread.start_joinable_thread, green.start_joinable_thread)
-    _joinable: dict[str, Any] = {
+    _threading_names |= {
         "_ThreadHandle": green.ThreadHandle,
         "_make_thread_handle": green.make_thread_handle,
-    }
-    _thread_names |= _joinable | {
-        "lock": green.Lock,
-        "start_joinable_thread": _start_joinable,
-        "_shutdown": green.shutdown,
-    }
-    _threading_names |= _joinable | {
         "_LockType": green.LockType,
-        "_start_joinable_thread": _start_joinable,
+        "_start_joinable_thread": _thread_names["start_joinable_thread"],
         "_thread_shutdown": green.shutdown,
     }
 else:
-    _thread_names["_set_sentinel"] = green.set_sentinel
     _threading_names["_set_sentinel"] = green.set_sentinel
-    _threading_names["_start_new_thread"] = _start
+    _threading_names["_start_new_thread"] = _thread_names["start_new_thread"]
 
 # A program that takes this one's place inherits the timer of the time slices, and no handler.
 _exec: dict[str, Any] = {

@@ -1,0 +1,51 @@
+"""The cooperative twin of `_thread` under the names of that module; `thread` has what is behind them."""
+
+from __future__ import annotations
+
+import _thread as _stdlib
+import sys
+from typing import Any
+
+from greenify.green import thread
+from greenify.green._rest import public_names
+from greenify.green.builtin import builtin_twin
+
+__all__ = ["REPLACED"]
+
+_start = builtin_twin(_stdlib.start_new_thread, thread.start_new_thread)
+
+#: What is replaced by a patch.
+REPLACED: dict[str, Any] = {
+    "start_new_thread": _start,
+    "start_new": _start,
+    "allocate_lock": thread.allocate_lock,
+    "allocate": thread.allocate_lock,
+    "LockType": thread.LockType,
+    "RLock": thread.RLock,
+    "get_ident": thread.get_ident_twin,
+    "_local": thread.local,
+    "_count": builtin_twin(_stdlib._count, thread.count),
+}
+if sys.version_info >= (3, 13):
+    REPLACED |= {
+        "lock": thread.Lock,
+        "start_joinable_thread": builtin_twin(
+            _stdlib.start_joinable_thread, thread.start_joinable_thread
+        ),
+        "_ThreadHandle": thread.ThreadHandle,
+        "_make_thread_handle": thread.make_thread_handle,
+        "_shutdown": thread.shutdown,
+    }
+else:
+    REPLACED["_set_sentinel"] = thread.set_sentinel
+
+globals().update(REPLACED)
+__all__.extend(public_names(_stdlib))
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_stdlib, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_stdlib)})

@@ -1,0 +1,36 @@
+"""The cooperative twin of `io`: files that wait for others (pipes, terminals, sockets, FIFOs).
+
+Regular files get the standard objects: see `greenify.files` for those.
+"""
+
+from __future__ import annotations
+
+import io as _stdlib
+from typing import Any
+
+from greenify.green._rest import complete
+from greenify.green.buffered import (
+    CooperativeBufferedRandom as BufferedRandom,
+)
+from greenify.green.buffered import (
+    CooperativeBufferedReader as BufferedReader,
+)
+from greenify.green.buffered import (
+    CooperativeBufferedRWPair as BufferedRWPair,
+)
+from greenify.green.buffered import (
+    CooperativeBufferedWriter as BufferedWriter,
+)
+from greenify.green.fileobject import open
+
+__all__ = ["BufferedRWPair", "BufferedRandom", "BufferedReader", "BufferedWriter", "open"]
+
+complete(globals(), _stdlib)
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_stdlib, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_stdlib)})
