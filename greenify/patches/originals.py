@@ -129,11 +129,13 @@ class Originals:
 def _join_at_exit(copy: Any) -> None:
     """Have the end of the program wait for the threads of the copy, while green threads go on."""
     ended = Event()
-    delete = copy.Thread._delete
+    bootstrap = copy.Thread._bootstrap
 
-    def _delete(self: Any) -> None:
-        delete(self)
-        ended.set()
+    def _bootstrap(self: Any) -> None:
+        try:
+            bootstrap(self)
+        finally:
+            ended.set()
 
     def join() -> None:
         main = copy.main_thread()
@@ -144,7 +146,7 @@ def _join_at_exit(copy: Any) -> None:
             ended.wait()
         copy._shutdown()
 
-    copy.Thread._delete = _delete
+    copy.Thread._bootstrap = _bootstrap
     try:
         threading._register_atexit(join)  # type: ignore[attr-defined]
     except RuntimeError:
