@@ -1,5 +1,7 @@
-"""Links of the project's own pages lead to files that are there.  (Those between pages of docs/ are checked by
-``make docs``, headings included.)"""
+"""Links of the project's own pages lead to files that are there.
+
+Those between pages of docs/ are checked by ``make docs``, headings included.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def _case(program: Program) -> Any:
     return pytest.param(program, id=str(program), marks=marks)
 
 
-@pytest.mark.parametrize("program", map(_case, PROGRAMS))
+@pytest.mark.parametrize("program", [_case(program) for program in PROGRAMS])
 def test_runs(program: Program, tmp_path: Path) -> None:
     for name, text in program.files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
