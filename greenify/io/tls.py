@@ -43,6 +43,9 @@ class TLSLayer:
         server_hostname: str | None,
         suppress_ragged_eofs: bool = True,
     ) -> None:
+        if context.check_hostname and not server_side and not server_hostname:
+            # wrap_socket() refuses this; wrap_bio() would check no name at all.
+            raise ValueError("check_hostname requires server_hostname")
         self.transport = transport
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
