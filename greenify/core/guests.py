@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from greenify.core.hub import Hub
 
-__all__ = ["Guest"]
+__all__ = ["Guest", "invitations", "invite"]
 
 _monotonic = time.monotonic
 _select = select.select
@@ -36,6 +36,15 @@ _SELECTABLE = 1024
 
 # The longest sleep that is asked of poll(), in seconds: it counts milliseconds in an int.
 _LONGEST = 1e6
+
+#: Asked by a hub that is about to sleep with ``function(hub)`` whether a loop that does not run has something
+#: to do.  One that has leaves on the ready queue what starts it, and says True.
+invitations: list[Callable[[Hub], bool]] = []
+
+
+def invite(hub: Hub) -> bool:
+    """Whether a guest's loop is going to be started."""
+    return any(function(hub) for function in invitations)
 
 
 class Guest:

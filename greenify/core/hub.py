@@ -33,6 +33,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from greenify.core.descriptors import DescriptorSet
 from greenify.core.entries import Call, Failure, MainInterrupt, Mark, Throw
+from greenify.core.guests import invitations, invite
 from greenify.core.kernel_queue import EAGER_EVENTS, READ_EVENT, WRITE_EVENTS
 from greenify.core.loop import Loop
 from greenify.core.timers import Timers
@@ -419,7 +420,7 @@ class Hub:
     def _sleep(self) -> None:
         self.sleeping = True
         try:
-            if self.ready:
+            if self.ready or (invitations and invite(self)):
                 return
             deadline = self.timers.next()
             if deadline is None and not self._diagnosed:

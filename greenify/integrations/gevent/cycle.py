@@ -141,6 +141,9 @@ class Cycle(KernelQueue):
                 guest.exit()
 
     def _attach(self, me: Any) -> Guest:
+        if self._is_broken():
+            # libuv must not be shown a descriptor that is not open.
+            self._reopen()
         hub = core.get_hub()
         guest = self._guest
         if guest is None or guest.hub is not hub:

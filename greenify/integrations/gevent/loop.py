@@ -13,10 +13,13 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
+from gevent._hub_local import get_hub_if_exists
 from gevent._interfaces import ILoop
 from zope.interface import implementer
 
 from greenify._version import __version__
+from greenify.core.guests import invitations
+from greenify.core.hub import Hub
 from greenify.core.loop import libuv_version
 from greenify.integrations.gevent import io as _io
 from greenify.integrations.gevent import signals as _signals
@@ -321,4 +324,29 @@ def _after_fork_in_child() -> None:
         known._after_fork()
 
 
+class _Starter:
+    """Starts gevent's hub: an entry of the ready queue."""
+
+    __slots__ = ("_hub",)
+
+    def __init__(self, hub: Any) -> None:
+        self._hub = hub
+
+    def switch(self) -> None:
+        known = self._hub.loop
+        if known is not None and not known.depth:
+            self._hub.switch()
+
+
+def _start_hub(hub: Hub) -> bool:
+    # Somebody waits in greenify before anybody has waited in gevent: nobody has switched to gevent's hub yet.
+    gevent_hub = get_hub_if_exists()
+    known = getattr(gevent_hub, "loop", None)
+    if not isinstance(known, loop) or known._destroyed or known._depth or not known.activecnt:
+        return False
+    hub.ready.append(_Starter(gevent_hub))
+    return True
+
+
 os.register_at_fork(after_in_child=_after_fork_in_child)
+invitations.append(_start_hub)
