@@ -68,7 +68,8 @@ class TestWheel:
         assert metadata["Requires-Python"] == ">=3.10"
         requires = metadata.get_all("Requires-Dist", [])
         assert [each for each in requires if "extra ==" not in each] == ["greenlet>=3.0"]
-        assert set(metadata.get_all("Provides-Extra", [])) == {"test", "demo", "bench", "tasks"}
+        extras = {"test", "demo", "bench", "docs", "gevent", "tasks"}
+        assert set(metadata.get_all("Provides-Extra", [])) == extras
 
     def test_license_is_in_it(self, wheel: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
