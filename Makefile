@@ -1,4 +1,4 @@
-# make test            run the tests               (ARGS="-k queue" is passed to pytest)
+# make test            run the tests               (ARGS="-k queue" is passed to pytest; JOBS=0: in one process)
 # make demo            run the main job            (URL=http://host/ crawls that site; DEMO_ARGS="..." is passed on)
 # make bench           compare with other layers   (BENCH_ARGS="-w 'echo-*' --rounds 3"; --help lists all)
 # make docs            build the documentation     (build/docs/index.html)
@@ -8,6 +8,8 @@
 # or with PYTHON=/path/to/python3.
 
 VENV := .venv
+# Many tests wait for timers and processes: three at a time keep two processors busy.
+JOBS ?= 3
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
@@ -17,7 +19,7 @@ INSTALL_INPUTS := setup.cfg setup.py pyproject.toml $(wildcard build_backend/*.p
 .PHONY: test demo bench docs lint type ci clean
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python examples/demo.py $(if $(URL),--url '$(URL)') $(DEMO_ARGS)

@@ -32,6 +32,10 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 CHILD_SITE = Path(__file__).resolve().parent / "_child"
 
+# A shell starts what runs in its background with SIGINT ignored, and our children would inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 #: How the child is made cooperative: not at all, by the launcher, or by a call at its first line.
 Mode = Literal[False, True, "patch_all"]
 

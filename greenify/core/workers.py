@@ -86,6 +86,13 @@ class Workers:
         """How many threads there are."""
         return len(self._alive) if self._generation == waiters.generation else 0
 
+    @property
+    def running(self) -> int:
+        """How many of them the interpreter counts already (`_thread._count`)."""
+        if self._generation != waiters.generation:
+            return 0
+        return sum((self._generation, me) not in _starting for me in tuple(self._alive))
+
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call ``function(*args, **kwargs)`` on a native thread and wait for it cooperatively.
 

@@ -285,7 +285,7 @@ def count() -> int:
     """The number of threads that run, green and native, without the main one and our own workers."""
     return (
         int(_native_count())
-        - default_workers.threads
+        - default_workers.running
         + sum(isinstance(task, GreenThread) for hub in tuple(hubs) for task in tuple(hub.tasks))
     )
 

@@ -8,6 +8,15 @@ import pytest
 from tests.install.tools import Venv, copy_tree, succeed
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where pytest has several processes, those tests share one that share what takes long to build."""
+    slow = {"wheelhouse", "wheel", "sdist"}
+    for item in items:
+        if isinstance(item, pytest.Function) and slow & set(item.fixturenames):
+            if item.get_closest_marker("matrix") is None:
+                item.add_marker(pytest.mark.xdist_group("install"))
+
+
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sources as cloned, nothing fetched and nothing compiled, in a folder with a space in its name."""

@@ -29,6 +29,9 @@ class Index:
     def __init__(self, value: int) -> None:
         self.value = value
 
+    def __repr__(self) -> str:
+        return f"Index({int(self)})"
+
     def __index__(self) -> int:
         return self.value
 

@@ -62,6 +62,7 @@ def _run(python: str, modules: Sequence[Module], options: argparse.Namespace) ->
         jobs=options.jobs,
         timeout=options.timeout,
         confirm=options.confirm,
+        again=options.again,
         alone=options.alone,
         fresh_control=options.fresh_control,
     )
@@ -138,6 +139,12 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         metavar="TIMES",
         help="run the control of each test that fails patched that many times more; flaky ones don't count",
+    )
+    add(
+        "--again",
+        action="store_true",
+        help="run a module once more in which up to three tests fail patched, and take for passing, by "
+        "name, what passes then; hangs and crashes stay",
     )
     add(
         "--alone",

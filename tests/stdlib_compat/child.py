@@ -323,7 +323,12 @@ def run_module(settings: Settings, events: Events) -> None:
 
 
 def main() -> None:
+    import _signal
     import json
+
+    # A shell starts what runs in its background with SIGINT ignored, and the tests send it to themselves.
+    if _signal.getsignal(_signal.SIGINT) == _signal.SIG_IGN:
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
     # The tests see neither this script's folder nor its arguments.
     script, path = sys.argv

@@ -19,9 +19,10 @@ from .supervisor import Job
 CACHE = Path(__file__).resolve().with_name(".cache")
 
 #: To be raised when the way in which tests are run changes what the control's outcomes mean.
-_VERSION = 1
+_VERSION = 2
 
-_TIMEOUT = 180.0
+#: Seconds for one test. The slowest that passes takes 31; one hangs where there is no device for VSOCK.
+_TIMEOUT = 90.0
 
 
 class Control:

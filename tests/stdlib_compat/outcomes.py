@@ -40,13 +40,15 @@ class Outcome(str, Enum):
 class Record:
     """One test's outcome; `detail` is a traceback, a reason for a skip, or the stacks of a hang.
 
-    `alone` is the outcome of the same test in a process of its own, where that was tried.
+    `alone` is the outcome of the same test in a process of its own, where that was tried. `second` says that
+    it passed when the module was run once more; `detail` then tells of its first failure.
     """
 
     outcome: Outcome
     seconds: float = 0.0
     detail: str = ""
     alone: Outcome | None = None
+    second: bool = False
 
 
 @dataclass

@@ -61,10 +61,17 @@ def line(row: Comparison) -> str:
         (row.expected, "expected"),
         (row.control_failures, "fail unpatched"),
         (row.flaky, "flaky unpatched"),
+        (_second(row), "in a second run"),
     ):
         if list_:
             parts.append(f"{len(list_)} {noun}")
     return "  ".join(parts)
+
+
+def _second(row: Comparison) -> list[str]:
+    """The tests that have passed only when the module was run once more."""
+    assert row.patched is not None
+    return [test for test, record in row.patched.tests.items() if record.second]
 
 
 def details(row: Comparison, tracebacks: bool = False) -> Iterable[str]:
@@ -82,6 +89,10 @@ def details(row: Comparison, tracebacks: bool = False) -> Iterable[str]:
         yield from _explain(failure, tracebacks)
     if not few:
         yield f"    MISSING {len(missing)} tests, from {missing[0].test} on"
+    for test in _second(row) if row.patched is not None else ():
+        yield f"    SECOND  {test}"
+        assert row.patched is not None
+        yield f"            {_last_line(row.patched.tests[test].detail)}"
     for complaint in row.complaints:
         yield f"    PROBLEM {complaint}"
     if tracebacks:
@@ -140,6 +151,7 @@ def _row_data(row: Comparison) -> dict[str, Any]:
         "unexpected_failures": _failure_data(row.unexpected),
         "fail_unpatched": _failure_data(row.control_failures),
         "flaky_unpatched": row.flaky,
+        "second_run": _second(row),
         "table_complaints": row.table,
         "logs": [row.control.log, row.patched.log],
     }
@@ -199,6 +211,7 @@ _LISTS = {
     "expected_failures": "Expected failures",
     "unexpected_failures": "Unexpected failures",
     "fail_unpatched": "Out of the measure: fail unpatched on this machine",
+    "second_run": "Passed only when the module was run once more",
     "flaky_unpatched": "Out of the measure: pass only sometimes unpatched",
 }
 

@@ -22,12 +22,17 @@ from .supervisor import LAYERS, Job
 #: How many runs' logs stay on disk.
 _LOGS_KEPT = 50
 
+#: How many failures of a module may be an accident of time.
+_FEW = 3
+
 
 @dataclass
 class Session:
     """`confirm` is how many more times the control runs a test that fails patched only: one that doesn't pass
-    each time is flaky, and out of the measure. `alone` runs such a test in a process of its own, to
-    tell what others leave behind from its own failure. `timeout` is one test's limit in seconds."""
+    each time is flaky, and out of the measure. `again` runs a module once more in which a few tests fail
+    patched only, and takes those that pass then for passing, as regrtest's `--rerun` does: on a busy machine
+    a test's own time limits may pass. A hang or a crash stays one. `alone` runs such a test in a process of
+    its own, to tell what others leave behind from its own failure. `timeout` limits one test (s)."""
 
     where: Interpreter
     layer: str = "greenify"
@@ -35,6 +40,7 @@ class Session:
     jobs: int = 2
     timeout: float = 60.0
     confirm: int = 0
+    again: bool = False
     alone: bool = False
     fresh_control: bool = False
     rows: Iterable[Row] = EXPECTED
@@ -125,11 +131,24 @@ class Session:
         # Hundreds of failures are the layer's, not the control's.
         if self.confirm and 0 < len(failing) <= 30:
             self.control.confirm(part, failing, self.confirm)
+            failing = self._unexpected(part, control, patched)
+        if self.again and 0 < len(failing) <= _FEW:
+            self._run_again(job, patched, failing)
         for test in failing if self.alone else ():
             log = self.logs / "alone" / f"{test}.log"
             again = supervisor.run(replace(job, match=[test], log=log)).tests.get(test)
             patched.tests[test].alone = again.outcome if again else Outcome.MISSING
         return control, patched
+
+    def _run_again(self, job: Job, patched: ModuleRun, failing: Sequence[str]) -> None:
+        first = {test: patched.tests[test] for test in failing}
+        if any(record.outcome in (Outcome.HANG, Outcome.CRASH) for record in first.values()):
+            return
+        second = supervisor.run(replace(job, log=job.log.with_suffix(".again.log")))
+        for test, failed in first.items():
+            record = second.tests.get(test)
+            if record is not None and record.outcome.passed:
+                patched.tests[test] = replace(record, detail=failed.detail, second=True)
 
     def _unexpected(self, part: Part, control: ModuleRun, patched: ModuleRun) -> list[str]:
         return [

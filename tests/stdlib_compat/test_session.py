@@ -28,6 +28,12 @@ class Tests(unittest.TestCase):
 
     def test_plain_only(self): self.assertFalse(hasattr(sys, "layer"))
 
+    def test_second_time(self):
+        if hasattr(sys, "layer"):
+            with open({count!r} + "2", "a") as stream:
+                stream.write("x")
+            self.assertEqual(os.path.getsize({count!r} + "2"), 2)
+
     def test_sometimes(self):
         # Passes once.
         with open({count!r}, "a") as stream:
@@ -57,22 +63,22 @@ def test_failures_and_files(run: Run, tmp_path: Path, capsys: pytest.CaptureFixt
     assert run("-m", "smtpd", "--json", str(results), "--markdown", str(page)) == 1
     printed = capsys.readouterr().out
     assert "fake.Tests.test_plain_only" in printed
-    assert "3 pass unpatched" in printed
+    assert "4 pass unpatched" in printed
     (data,) = json.loads(results.read_text())
     queue, smtpd = data["modules"]
-    assert (queue["tests"], queue["pass_unpatched"], queue["pass_patched"]) == (4, 3, 1)
+    assert (queue["tests"], queue["pass_unpatched"], queue["pass_patched"]) == (5, 4, 1)
     assert [failure["test"] for failure in queue["fail_unpatched"]] == ["fake.Tests.test_never"]
     assert "smtpd" in smtpd["module"] and smtpd["absent"]
-    assert "| test_queue | 4 | 3 | 1 |" in page.read_text()
+    assert "| test_queue | 5 | 4 | 1 |" in page.read_text()
 
 
 def test_control_is_kept(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         run("--layer", "none")
-        assert "3 pass unpatched" in capsys.readouterr().out
+        assert "4 pass unpatched" in capsys.readouterr().out
     assert (tmp_path / "count").read_text() == "x"
     run("--layer", "none", "--fresh-control")
-    assert "2 pass unpatched" in capsys.readouterr().out
+    assert "3 pass unpatched" in capsys.readouterr().out
     assert (tmp_path / "count").read_text() == "xx"
 
 
@@ -80,9 +86,23 @@ def test_flaky_control(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--confirm", "2", "-v") == 1
     printed = capsys.readouterr().out
     assert "flaky unpatched: fake.Tests.test_sometimes" in printed
-    assert "2 pass unpatched" in printed
+    assert "3 pass unpatched" in printed
     # What differs every time is the layer's.
     assert "FAIL    fake.Tests.test_plain_only" in printed
+
+
+def test_second_run(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results, page = tmp_path / "results.json", tmp_path / "page.md"
+    assert run("--confirm", "1", "--again", "--json", str(results), "--markdown", str(page)) == 1
+    printed = capsys.readouterr().out
+    assert "SECOND  fake.Tests.test_second_time" in printed
+    assert "FAIL    fake.Tests.test_plain_only" in printed
+    ((queue,),) = [data["modules"] for data in json.loads(results.read_text())]
+    assert (queue["pass_unpatched"], queue["pass_patched"]) == (3, 2)
+    assert queue["second_run"] == ["fake.Tests.test_second_time"]
+    assert "Passed only when the module was run once more:\n\n- `fake.Tests.test_second_time`" in (
+        page.read_text()
+    )
 
 
 def test_alone(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

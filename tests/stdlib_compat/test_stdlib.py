@@ -21,8 +21,12 @@ from .control import CACHE
 from .modules import MODULES, Module, interpreter
 from .session import Session
 
-#: For all modules together, since a case waits for those before it.
-pytestmark = pytest.mark.timeout(3 * 3600)
+pytestmark = [
+    # For all modules together, since a case waits for those before it.
+    pytest.mark.timeout(3 * 3600),
+    # One run of all of them, also where pytest has several processes.
+    pytest.mark.xdist_group("stdlib"),
+]
 
 
 class Results:
