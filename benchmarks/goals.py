@@ -76,6 +76,15 @@ GOALS: tuple[Goal, ...] = (
     *_to_gevent(1.0, "import-patch"),
     _to("asyncio", 3.0, "echo-100"),
     _to("uvloop", 1.3, "echo-100"),
+    *(
+        Goal(
+            f"gevent-ping-pong: on greenify's loop against {layer}",
+            ("gevent-ping-pong", "gevent-greenify"),
+            ("gevent-ping-pong", layer),
+            at_least,
+        )
+        for layer, at_least in (("gevent-libuv", 2.0), ("gevent", 0.9))
+    ),
 )
 
 

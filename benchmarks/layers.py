@@ -38,6 +38,11 @@ class Layer:
         return ""
 
 
+# The same gevent on other loops than libev: for the rows that compare loops.
+_GEVENT_ON = (
+    "import os; os.environ['GEVENT_LOOP'] = '{}'\nfrom gevent import monkey; monkey.patch_all()"
+)
+
 _ALL = (
     Layer(
         "greenify",
@@ -46,6 +51,8 @@ _ALL = (
     ),
     Layer("gevent", "from gevent import monkey; monkey.patch_all()", ("gevent",)),
     Layer("eventlet", "import eventlet; eventlet.monkey_patch()", ("eventlet",)),
+    Layer("gevent-libuv", _GEVENT_ON.format("libuv-cffi"), ("gevent",)),
+    Layer("gevent-greenify", _GEVENT_ON.format("greenify.integrations.gevent.loop"), ("gevent",)),
     Layer("threads"),
     Layer("asyncio", idiom=True),
     Layer(

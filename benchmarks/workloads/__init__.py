@@ -18,6 +18,7 @@ __all__ = ["WORKLOADS", "Workload"]
 
 _COMMON = ("greenify", "gevent", "eventlet", "threads")
 _AIO = ("asyncio", "uvloop")
+_LOOPS = ("gevent", "gevent-libuv", "gevent-greenify")
 _FLOOR = ("floor",)
 _IDIOMS = {"asyncio": "coroutines", "uvloop": "coroutines", "floor": "plain_loops"}
 
@@ -175,15 +176,27 @@ def _others() -> list[Workload]:
     rows.append(Workload("getaddrinfo", "waiting", "lookups", idioms=_AIO, **_n(2000, 40)))
     both = (*_AIO, *_FLOOR)
     rows.append(Workload("subprocess-200", "waiting", "subprocesses", idioms=both, **_n(200, 20)))
-    entering = tuple(name for name, layer in LAYERS.items() if layer.enter and not layer.idiom)
+    entering = tuple(name for name in _COMMON if LAYERS[name].enter)
     for name, function in (("import-patch", "patching"), ("import-time", "import_time")):
         rows.append(Workload(name, "startup", function, bare=True, layers=entering))
     return rows
 
 
+def _gevent_loops() -> list[Workload]:
+    return [
+        Workload(f"gevent-{name}", "gevent_loops", function, layers=_LOOPS, **_n(number, quick))
+        for name, function, number, quick in (
+            ("ping-pong", "ping_pong", 30000, 200),
+            ("sleep-0", "sleep_zero", 200000, 1000),
+            ("timers", "timers", 50000, 200),
+            ("signals", "signals", 30, 2),
+        )
+    ]
+
+
 #: Every workload by its name, in the order of the tables.
 WORKLOADS: dict[str, Workload] = {
     row.name: row
-    for rows in (_network(), _web(), _scheduling(), _synchronising(), _others())
+    for rows in (_network(), _web(), _scheduling(), _synchronising(), _others(), _gevent_loops())
     for row in rows
 }

@@ -16,22 +16,7 @@ from typing import Any
 from tests.gevent_compat.comparison import complaint, dead_rows
 from tests.gevent_compat.expected import EXPECTED
 from tests.gevent_compat.modules import CONTROL, LOOP_CORE, OURS, available
-from tests.gevent_compat.running import TIMEOUT, Outcome, run
-
-# A module that fails is given another chance this many times, on either loop: many tests measure times.
-RETRIES = 2
-
-
-def attempt(module: str, loop: str, python: str, timeout: float) -> Outcome:
-    """Run `module` until it passes, a few times at most."""
-    outcome = run(module, loop, python, timeout)
-    for _ in range(RETRIES):
-        if outcome.ended == "ok":
-            break
-        again = run(module, loop, python, timeout)
-        if again.ended == "ok" or len(again.failed) < len(outcome.failed):
-            outcome = again
-    return outcome
+from tests.gevent_compat.running import TIMEOUT, Outcome, attempt
 
 
 def main() -> int:
