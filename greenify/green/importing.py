@@ -24,7 +24,7 @@ _library = Library(_given, Needs().copy, {"open": open})
 
 
 def import_patched(name: str) -> ModuleType:
-    """A private copy of a module, and of what it imports as far as that waits, on cooperative twins.
+    """A private copy of a module, and of what it imports as far as that waits, on cooperative twins::
 
         request = greenify.import_patched("urllib.request")
         with request.urlopen("https://example.org/") as answer:  # lets the other tasks run
