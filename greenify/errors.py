@@ -141,6 +141,9 @@ class StreamClosedError(UVError):
 
 
 _BY_NUMBER: dict[int, type[UVError]] = {
+    _errno.ENOTCONN: UVConnectionError,
+    _errno.ENETUNREACH: UVConnectionError,
+    _errno.EHOSTUNREACH: UVConnectionError,
     _errno.ECONNREFUSED: UVConnectionRefusedError,
     _errno.ECONNRESET: UVConnectionResetError,
     _errno.ECONNABORTED: UVConnectionAbortedError,

@@ -37,6 +37,11 @@ _native_read = os.read
 _native_write = os.write
 
 
+# What makes a terminal deliver lines, echo, and turn keys into signals; the processing of output is kept.
+_COOKED_INPUT = termios.BRKINT | termios.ICRNL | termios.INPCK | termios.ISTRIP | termios.IXON
+_COOKED_LOCAL = termios.ECHO | termios.ICANON | termios.IEXTEN | termios.ISIG
+
+
 class _Shared(Transport):
     """A descriptor whose open file others may use too."""
 
@@ -64,20 +69,30 @@ class _Terminal(_Shared):
         self._settings: list[Any] | None = None
 
     def set_raw(self, raw: bool) -> None:
-        uv = self.check()
-        if raw and self._settings is None:
-            self._settings = termios.tcgetattr(self.fd)
-        self.call(uv.set_mode, pyuv.UV_TTY_MODE_RAW if raw else pyuv.UV_TTY_MODE_NORMAL)
-        if not raw:
-            self._settings = None
+        # Not by libuv, which lets the output drain first: that may take for ever, and nobody else would run.
+        self.check()
+        try:
+            if not raw:
+                self._restore()
+            elif self._settings is None:
+                settings = termios.tcgetattr(self.fd)
+                self._settings = list(settings)
+                settings[0] &= ~_COOKED_INPUT
+                settings[3] &= ~_COOKED_LOCAL
+                settings[6] = list(settings[6])
+                settings[6][termios.VMIN], settings[6][termios.VTIME] = 1, 0
+                termios.tcsetattr(self.fd, termios.TCSANOW, settings)
+        except termios.error as exc:
+            raise UVError.of(exc.args[0], self.name) from None
 
-    def release(self, uv: Any) -> None:
+    def _restore(self) -> None:
         settings, self._settings = self._settings, None
         if settings is not None:
-            # Without waiting for the output to drain, as libuv would: that may take for ever.  The terminal
-            # may be gone.
-            with contextlib.suppress(termios.error):
-                termios.tcsetattr(self.fd, termios.TCSANOW, settings)
+            termios.tcsetattr(self.fd, termios.TCSANOW, settings)
+
+    def release(self, uv: Any) -> None:
+        with contextlib.suppress(termios.error):  # the terminal is gone
+            self._restore()
         super().release(uv)
 
     def shutdown(self, deadline: float | None) -> None:
