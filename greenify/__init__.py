@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         TaskPoolExecutor,
         ThreadPoolExecutor,
         run_in_thread,
+        set_thread_limit,
     )
     from greenify.green.importing import (
         import_patched,
@@ -179,6 +180,7 @@ __all__ = [
     "run",
     "run_in_thread",
     "select_channels",
+    "set_thread_limit",
     "sleep",
     "spawn",
     "stop",
@@ -218,6 +220,7 @@ _HOMES = {
         "TaskPoolExecutor",
         "ThreadPoolExecutor",
         "run_in_thread",
+        "set_thread_limit",
     ),
     "greenify.green.importing": ("import_patched",),
     "greenify.locks": (
@@ -279,10 +282,10 @@ _home_of = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "io":
-        # A room with names of its own.  Not in __all__, for a star import would hide the standard library's.
-        __import__("greenify.io")
-        return sys.modules["greenify.io"]
+    if name in ("aio", "files", "io"):
+        # With names of their own.  Not in __all__, for a star import would hide the standard library's.
+        __import__(f"greenify.{name}")
+        return sys.modules[f"greenify.{name}"]
     home = _home_of.get(name)
     if home is None:
         raise AttributeError(f"module 'greenify' has no attribute {name!r}")

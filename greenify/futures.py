@@ -53,6 +53,7 @@ __all__ = [
     "ThreadPoolExecutor",
     "as_completed",
     "run_in_thread",
+    "set_thread_limit",
     "wait",
 ]
 
@@ -67,9 +68,9 @@ _wait = wait
 def run_in_thread(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
     """Call ``function(*args, **kwargs)`` on a native thread and wait for its end cooperatively.
 
-    The other green threads run meanwhile.  The native threads (16 at most, the same that resolve names) are
-    started when they are needed and end by themselves.  Any thread may call it; an OS thread without green
-    threads calls the function directly.
+    The other green threads run meanwhile.  The native threads (16 at most, unless `set_thread_limit` says
+    otherwise; the same that resolve names) are started when they are needed and end by themselves.  Any
+    thread may call it; an OS thread without green threads calls the function directly.
 
     Args:
         function: what blocks or computes, and may be called in another thread.
@@ -79,6 +80,26 @@ def run_in_thread(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T
         handler that raises, a kill), the call goes on and its outcome is dropped.
     """
     return default_workers.run(function, *args, **kwargs)
+
+
+def set_thread_limit(limit: int) -> int:
+    """Set how many native threads `run_in_thread`, `greenify.files` and look-ups of names use at most.
+
+    It counts at once, also for calls that wait for a thread now.  Threads above a lower limit end when their
+    calls have ended.  Any thread may call it.
+
+    Args:
+        limit: a number of threads, 16 at first.
+
+    Returns:
+        The limit until now.
+
+    Raises:
+        ValueError: `limit` is not positive.
+    """
+    before = default_workers.limit
+    default_workers.resize(limit)
+    return before
 
 
 class _Executor(native.Executor):
@@ -265,6 +286,14 @@ class NativeThreadPoolExecutor(_Executor):
             _run(future, call)
         elif future.set_running_or_notify_cancel():
             future.set_exception(BrokenThreadPool(_BROKEN))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls; see `concurrent.futures.Executor.shutdown`.
+
+        The threads end when there is nothing left to do.
+        """
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        self._workers.dismiss()
 
     def _forked(self) -> None:
         super()._forked()

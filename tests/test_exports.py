@@ -41,6 +41,7 @@ PUBLIC = {
     "ThreadPoolExecutor",
     "NativeThreadPoolExecutor",
     "run_in_thread",
+    "set_thread_limit",
     # greenify.io, greenify.servers
     "IncompleteReadError",
     "ReadLimitError",

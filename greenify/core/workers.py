@@ -93,6 +93,35 @@ class Workers:
             return 0
         return sum((self._generation, me) not in _starting for me in tuple(self._alive))
 
+    def resize(self, limit: int) -> None:
+        """Change the largest number of threads.  Surplus ones end, when their calls have ended.
+
+        Raises:
+            ValueError: `limit` is not positive.
+        """
+        if limit < 1:
+            raise ValueError("there has to be one thread at least")
+        self.limit = limit
+        if self._generation == waiters.generation:
+            for _ in range(self._jobs.qsize()):
+                if len(self._alive) >= limit:
+                    break
+                self._add_thread()
+            self._rouse()
+
+    def dismiss(self) -> None:
+        """Let the threads end as soon as there is nothing to do, the idle ones now."""
+        self.idle = 0.0
+        if self._generation == waiters.generation:
+            self._rouse()
+
+    def _rouse(self) -> None:
+        """Have an idle thread look whether it shall end.  One that does calls this for the next one."""
+        if len(self._alive) > (self.limit if self.idle else 0):
+            nothing = _Job(_Nobody(), _Nobody, (), {})
+            nothing.dropped = True
+            self._jobs.put(nothing)
+
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call ``function(*args, **kwargs)`` on a native thread and wait for it cooperatively.
 
@@ -173,6 +202,12 @@ class Workers:
     ) -> None:
         _starting.discard((self._generation, me))
         while True:
+            if len(alive) > self.limit:
+                # See `resize`.
+                alive.discard(me)
+                if jobs.empty() or not self._enter(me, alive):
+                    self._rouse()
+                    return
             try:
                 job = jobs.get_nowait()
             except Empty:
@@ -188,6 +223,8 @@ class Workers:
                     # A job that came before we were gone has found no one to call, and perhaps no room
                     # for one more thread.
                     if jobs.empty() or not self._enter(me, alive):
+                        if not self.idle:
+                            self._rouse()
                         return
                     continue
                 # Somebody else may have been called for it.
