@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "completeness",
+    "linked_names",
     "signatures",
     "standard_library",
 ]
