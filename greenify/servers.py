@@ -108,6 +108,7 @@ class StreamServer:
         self._acceptor: Task[None] | None = None
         self._connections: set[_Connection] = set()
         self._stopped = Event()
+        self._finished = Event()
 
     def __repr__(self) -> str:
         return f"<{self.name} at {self.address!r} with {len(self._connections)} connections>"
@@ -188,6 +189,12 @@ class StreamServer:
         """
         deadline = None if timeout is None else _monotonic() + timeout
         self._stopped.set()
+        try:
+            return self._stop(deadline)
+        finally:
+            self._finished.set()
+
+    def _stop(self, deadline: float | None) -> bool:
         if self._listener is not None:
             self._listener.close()
         if self._acceptor is not None:
@@ -205,10 +212,10 @@ class StreamServer:
         return not late
 
     def serve_forever(self) -> None:
-        """Start, unless it has been started, and wait until `stop` is called."""
+        """Start, unless it has been started, and wait until `stop` has been called and has done its work."""
         if self._acceptor is None:
             self.start()
-        self._stopped.wait()
+        self._finished.wait()
 
     def __enter__(self) -> StreamServer:
         if self._acceptor is None:

@@ -78,6 +78,7 @@ class Listener(Generic[S]):
             UVError: there is no descriptor for it (EMFILE, ENFILE) or no memory.  It stays in the queue.
         """
         deadline = None if timeout is None else _monotonic() + timeout
+        ready = False
         while True:
             sock = self._sock
             if sock is None:
@@ -91,7 +92,9 @@ class Listener(Generic[S]):
                     continue
                 if self._sock is None:
                     raise closed_error(self._name) from None
-                raise UVError.of(exc.errno or 0, f"accepting on {self._name}") from None
+                # Without a descriptor to give, the kernel does not even look whether there is a connection.
+                if ready or exc.errno not in (errno.EMFILE, errno.ENFILE):
+                    raise UVError.of(exc.errno or 0, f"accepting on {self._name}") from None
             else:
                 return self._stream(claim(fd), address)
             try:
