@@ -1,4 +1,4 @@
-"""A Sphinx extension: `greenify.Task.join()` in the text of a page is a link to its place in the reference."""
+"""A Sphinx extension: `greenify.Task.join()` in the text of a page links to its place in the reference."""
 
 from __future__ import annotations
 

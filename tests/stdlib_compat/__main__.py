@@ -23,10 +23,7 @@ passes in the control and is not in expected.py, when a row of expected.py is wr
 hangs or crashes, or when a rate is too low."""
 
 
-_COMMAND = (
-    "python -m tests.stdlib_compat --all --installed --confirm 3 "
-    "--markdown tests/stdlib_compat/RESULTS.md"
-)
+_COMMAND = "tox -e stdlib"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,13 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.python = [*(options.python or []), *installed(options.installed or VERSIONS)]
     found = [_run(python, modules, options) for python in options.python or [sys.executable]]
     data = [reports.to_data(report) for report in found]
+    for path in options.add_results:
+        data += json.loads(path.read_text())
+    data.sort(key=lambda report: [int(number) for number in report["python"].split(".")])
     if options.json:
         options.json.write_text(json.dumps(data, indent=1) + "\n")
     if options.markdown:
-        for path in options.add_results:
-            data += json.loads(path.read_text())
-        data.sort(key=lambda report: [int(number) for number in report["python"].split(".")])
         options.markdown.write_text(reports.to_markdown(data, _COMMAND))
+    if options.text:
+        options.text.write_text(reports.to_text(data))
     problems = sum(len(report.problems) for report in found)
     print(f"{problems} problems" if problems else "no problems")
     return 1 if problems else 0
@@ -164,13 +163,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--json", type=Path, metavar="FILE", help="write the results as JSON")
     add("--markdown", type=Path, metavar="FILE", help="write the results as a Markdown page")
+    add("--text", type=Path, metavar="FILE", help="write the table as text")
     add(
         "--add-results",
         type=Path,
         action="append",
         default=[],
         metavar="FILE",
-        help="put the results of that JSON file into the Markdown page, too; repeatable",
+        help="add the results of that JSON file to what is written; repeatable",
     )
     return parser
 

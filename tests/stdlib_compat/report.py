@@ -153,7 +153,6 @@ def _row_data(row: Comparison) -> dict[str, Any]:
         "flaky_unpatched": row.flaky,
         "second_run": _second(row),
         "table_complaints": row.table,
-        "logs": [row.control.log, row.patched.log],
     }
 
 
@@ -162,7 +161,8 @@ def _failure_data(failures: Sequence[Failure]) -> list[dict[str, str]]:
         {
             "test": failure.test,
             "outcome": failure.record.outcome.value,
-            "detail": failure.record.detail,
+            # The rest is in the logs.
+            "detail": _last_line(failure.record.detail),
             "reason": failure.reason,
         }
         for failure in failures
@@ -179,6 +179,14 @@ def to_markdown(reports: Sequence[Mapping[str, Any]], command: str) -> str:
         f"{MODULE_RATE:.0%} in each module and {TOTAL_RATE:.0%} over all are required, and no hang "
         "and no crash; the expected failures and their reasons are in [expected.py](expected.py).",
     ]
+    text += ["", "| Python | tests | pass unpatched | pass patched | expected failures | rate |"]
+    text += ["|---|---:|---:|---:|---:|---:|"]
+    for report in reports:
+        tests, expected = _totals(report)
+        text.append(
+            f"| {report['python']} | {tests} | {report['measured']} | {report['passed']} "
+            f"| {expected} | **{_percent(report['rate'])}** |"
+        )
     for report in reports:
         text += ["", f"## Python {report['python']}", ""]
         text += _markdown_table(report)
@@ -186,16 +194,45 @@ def to_markdown(reports: Sequence[Mapping[str, Any]], command: str) -> str:
     return "\n".join(text) + "\n"
 
 
+def to_text(reports: Sequence[Mapping[str, Any]]) -> str:
+    """The tables of `to_markdown` for a terminal."""
+    text = []
+    for report in reports:
+        text.append(f"Python {report['python']}")
+        text.append(
+            f"{'module':36} {'tests':>6} {'unpatched':>9} {'patched':>7} {'expected':>8}   rate"
+        )
+        for row in report["modules"]:
+            if "absent" in row:
+                text.append(f"{row['module']:36} {row['absent']}")
+                continue
+            text.append(
+                f"{row['module']:36} {row['tests']:6} {row['pass_unpatched']:9} {row['pass_patched']:7} "
+                f"{len(row['expected_failures']):8} {_percent(row['rate'])}"
+            )
+        tests, expected = _totals(report)
+        text.append(
+            f"{'all':36} {tests:6} {report['measured']:9} {report['passed']:7} {expected:8} "
+            f"{_percent(report['rate'])}"
+        )
+        text.append("")
+    return "\n".join(text)
+
+
+def _totals(report: Mapping[str, Any]) -> tuple[int, int]:
+    """How many tests there are, and how many expected failures."""
+    rows = [row for row in report["modules"] if "absent" not in row]
+    return sum(row["tests"] for row in rows), sum(len(row["expected_failures"]) for row in rows)
+
+
 def _markdown_table(report: Mapping[str, Any]) -> Iterable[str]:
     yield "| module | tests | pass unpatched | pass patched | expected failures | rate | seconds |"
     yield "|---|---:|---:|---:|---:|---:|---:|"
-    tests = expected = 0
+    tests, expected = _totals(report)
     for row in report["modules"]:
         if "absent" in row:
             yield f"| {row['module']} | {row['absent']} | | | | | |"
             continue
-        tests += row["tests"]
-        expected += len(row["expected_failures"])
         yield (
             f"| {row['module']} | {row['tests']} | {row['pass_unpatched']} | {row['pass_patched']} "
             f"| {len(row['expected_failures'])} | {_percent(row['rate'])} "

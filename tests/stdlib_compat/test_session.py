@@ -60,7 +60,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def test_failures_and_files(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results, page = tmp_path / "results.json", tmp_path / "page.md"
-    assert run("-m", "smtpd", "--json", str(results), "--markdown", str(page)) == 1
+    text = tmp_path / "table.txt"
+    written = ("--json", str(results), "--markdown", str(page), "--text", str(text))
+    assert run("-m", "smtpd", *written) == 1
     printed = capsys.readouterr().out
     assert "fake.Tests.test_plain_only" in printed
     assert "4 pass unpatched" in printed
@@ -70,6 +72,10 @@ def test_failures_and_files(run: Run, tmp_path: Path, capsys: pytest.CaptureFixt
     assert [failure["test"] for failure in queue["fail_unpatched"]] == ["fake.Tests.test_never"]
     assert "smtpd" in smtpd["module"] and smtpd["absent"]
     assert "| test_queue | 5 | 4 | 1 |" in page.read_text()
+    assert "| 5 | 4 | 1 | 0 | **25.0%** |" in page.read_text()
+    lines = [line.split() for line in text.read_text().splitlines()]
+    assert ["test_queue", "5", "4", "1", "0", "25.0%"] in lines
+    assert ["all", "5", "4", "1", "0", "25.0%"] in lines
 
 
 def test_control_is_kept(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
