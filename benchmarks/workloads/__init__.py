@@ -189,6 +189,7 @@ def _gevent_loops() -> list[Workload]:
             ("ping-pong", "ping_pong", 30000, 200),
             ("sleep-0", "sleep_zero", 200000, 1000),
             ("timers", "timers", 50000, 200),
+            ("sleep-lateness", "short_sleeps", 200, 20),
             ("signals", "signals", 30, 2),
         )
     ]

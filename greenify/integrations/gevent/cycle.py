@@ -254,17 +254,16 @@ class Cycle(KernelQueue):
         until = 0.0
         while callbacks:
             entry = callbacks.popleft()
-            function = entry.callback
-            args = entry.args
-            # In this order: no longer pending, and true until it has returned.
-            entry.callback = None
-            if function is None or args is None:
+            if not entry:
                 continue
+            function, args = entry
+            # No longer pending, and true until it has returned.
+            entry[0] = None
             try:
                 function(*args)
             except BaseException:
                 self.handle_error(entry, *sys.exc_info())
-            entry.args = None
+            entry.clear()
             count -= 1
             if not count:
                 count = _CALLBACKS
@@ -400,13 +399,13 @@ class Cycle(KernelQueue):
 
     def run_callback(self, func: Callable[..., object], *args: Any) -> callback:
         """Call ``func(*args)`` in the next iteration, or still in this one.  The loop's own OS thread."""
-        entry = callback(func, args)
+        entry = callback((func, args))
         self._callbacks.append(entry)
         return entry
 
     def run_callback_threadsafe(self, func: Callable[..., object], *args: Any) -> callback:
         """`run_callback` from any OS thread or signal handler: ends the loop's sleep."""
-        entry = callback(func, args)
+        entry = callback((func, args))
         self._callbacks.append(entry)
         guest = self._guest
         if guest is not None:

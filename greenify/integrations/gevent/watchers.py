@@ -240,7 +240,13 @@ class timer(watcher):
     ) -> None:
         if repeat < 0.0:
             raise ValueError(f"repeat must be positive or zero: {repeat!r}")
-        super().__init__(loop, ref, priority)
+        # Every time-out of gevent makes, starts and closes one: nothing is called that need not be.
+        self.loop = loop
+        self._ref = bool(ref)
+        self._priority = priority or 0
+        self._callback = self._args = None
+        self._active = False
+        self._pending = 0
         self._after = after
         self._repeat = repeat
         self._entry: Entry | None = None
@@ -252,9 +258,37 @@ class timer(watcher):
             callback: called as ``callback(*args)``.
             update: count from now; False counts from the time when the loop last woke.
         """
+        loop = self.loop
         if update:
-            self.loop.update_now()
-        self._set_out(callback, args)
+            loop._now = _monotonic()
+        if self._active:
+            self._set_out(callback, args)
+            return
+        if not callable(callback):
+            raise TypeError(f"callback must be callable, not {callback!r}")
+        if loop._destroyed:
+            self._alive()
+        self._callback = callback
+        self._args = args
+        self._active = True
+        if self._ref:
+            loop._refs += 1
+        self._entry = loop._timers.add(loop._now + self._after, self)
+
+    def stop(self) -> None:
+        """Take the time back."""
+        if self._active:
+            self._active = False
+            if self._ref:
+                self.loop._refs -= 1
+            entry = self._entry
+            if entry is not None:
+                self._entry = None
+                self.loop._timers.cancel(entry)
+        self._pending = 0
+        self._callback = self._args = None
+
+    close = stop
 
     def again(self, callback: Callable[..., object], *args: Any, update: bool = True) -> None:
         """Start the time over, with `repeat` instead of `after`; stop when that is 0."""
