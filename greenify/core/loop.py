@@ -106,20 +106,26 @@ class _Report:
     def __call__(
         self, kind: type[BaseException], value: BaseException, tb: TracebackType | None
     ) -> None:
-        begun = tb is None or tb.tb_lineno != tb.tb_frame.f_code.co_firstlineno
-        if begun and isinstance(value, Exception):
-            import logging
-
-            logger = logging.getLogger("greenify")
-            logger.error("error in a libuv callback", exc_info=(kind, value, tb))
-            return
-        self.kept.append(value.with_traceback(tb))
-        if tb is not None and not begun:
+        while tb is not None and tb.tb_lineno == tb.tb_frame.f_code.co_firstlineno:
+            self.kept.append(value.with_traceback(tb))
             # libuv reports what it reports once, and the callback, a method, has not seen it yet.
             frame = tb.tb_frame
             code = frame.f_code
             owner, *args = (frame.f_locals[name] for name in code.co_varnames[: code.co_argcount])
-            getattr(owner, code.co_name)(*args)
+            try:
+                getattr(owner, code.co_name)(*args)
+                return
+            except BaseException as exc:
+                value, tb = exc, exc.__traceback__
+                # Without this frame.
+                tb = tb and tb.tb_next
+        if isinstance(value, Exception):
+            import logging
+
+            logger = logging.getLogger("greenify")
+            logger.error("error in a libuv callback", exc_info=(type(value), value, tb))
+        else:
+            self.kept.append(value.with_traceback(tb))
 
 
 class Owner(Protocol):
