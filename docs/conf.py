@@ -55,4 +55,10 @@ nitpick_ignore_regex = [
     ("py:class", r"greenify\.(core\..*|[\w.]+\.[A-Z]|loop_access\.HasFileno)"),
 ]
 
-completeness_packages = ["greenify", "greenify.futures", "greenify.io", "greenify.errors"]
+completeness_packages = [
+    "greenify",
+    "greenify.errors",
+    "greenify.files",
+    "greenify.futures",
+    "greenify.io",
+]

@@ -193,7 +193,7 @@ class File:
         self._do(self._file.flush)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move to a position; see `io.IOBase.seek`."""
+        """Move by `offset` from where `whence` says, and return the position; see `io.IOBase.seek`."""
         position: int = self._do(self._file.seek, offset, whence)
         return position
 
@@ -267,7 +267,10 @@ def open(
     closefd: bool = True,
     opener: Callable[[str, int], int] | None = None,
 ) -> File:
-    """Open a file on a native thread.  The arguments, and errors, are those of the built-in `open`.
+    """Open `file`, a path or a descriptor, on a native thread.
+
+    The arguments (`mode`, `buffering`, `encoding`, `errors`, `newline`, `closefd`, `opener`) and the errors are
+    those of the built-in `open`.
 
     Raises:
         OSError: it cannot be opened.
@@ -295,7 +298,7 @@ def _write(path: Path, mode: str, data: Any, *args: Any) -> int:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The contents of a file.
+    """The contents of the file at `path`.
 
     Raises:
         OSError: it cannot be read.
@@ -305,7 +308,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path, encoding: str | None = None, errors: str | None = None) -> str:
-    """The contents of a text file; see `open` for the arguments.
+    """The contents of the text file at `path`; `encoding` and `errors` are as of `open`.
 
     Raises:
         OSError: it cannot be read.
@@ -316,7 +319,7 @@ def read_text(path: Path, encoding: str | None = None, errors: str | None = None
 
 
 def write_bytes(path: Path, data: bytes | bytearray | memoryview) -> int:
-    """Make `data` the contents of a file, which is made if need be; the number of bytes.
+    """Make `data` the contents of the file at `path`, which is made if need be; the number of bytes.
 
     Raises:
         OSError: it cannot be written.
@@ -331,7 +334,9 @@ def write_text(
     errors: str | None = None,
     newline: str | None = None,
 ) -> int:
-    """Make `text` the contents of a file, which is made if need be; the number of characters.
+    """Make `text` the contents of the file at `path`, which is made if need be; the number of characters.
+
+    `encoding`, `errors` and `newline` are as of `open`.
 
     Raises:
         OSError: it cannot be written.

@@ -288,9 +288,11 @@ class NativeThreadPoolExecutor(_Executor):
             future.set_exception(BrokenThreadPool(_BROKEN))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls; see `concurrent.futures.Executor.shutdown`.
+        """Take no more calls.  The threads end when there is nothing left to do.
 
-        The threads end when there is nothing left to do.
+        Args:
+            wait: return only when all calls have ended.
+            cancel_futures: cancel the calls that have not begun.
         """
         super().shutdown(wait, cancel_futures=cancel_futures)
         self._workers.dismiss()

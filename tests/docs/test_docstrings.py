@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import greenify
-from greenify import futures, io, local, task
+from greenify import files, futures, io, local, task
 
 # What no caller passes, and what a function only hands on.
 HANDED_ON = {"self", "cls", "args", "kwargs", "exc_info"}
@@ -22,8 +22,9 @@ NOT_CALLED = {"Handle", "io.Stream", "io.TCPStream", "io.PipeStream"}
 def public() -> Iterator[tuple[str, Any]]:
     """The public names, but for constants."""
     names = {name: getattr(greenify, name) for name in greenify.__all__}
-    names |= {f"futures.{name}": getattr(futures, name) for name in futures.__all__}
-    names |= {f"io.{name}": getattr(io, name) for name in io.__all__}
+    for room in (files, futures, io):
+        short = room.__name__.rpartition(".")[2]
+        names |= {f"{short}.{name}": getattr(room, name) for name in room.__all__}
     names |= {"task.task": task.task, "local.local": local.local}
     for name, value in names.items():
         if callable(value):
