@@ -269,8 +269,8 @@ def open(
 ) -> File:
     """Open `file`, a path or a descriptor, on a native thread.
 
-    The arguments (`mode`, `buffering`, `encoding`, `errors`, `newline`, `closefd`, `opener`) and the errors are
-    those of the built-in `open`.
+    The arguments (`mode`, `buffering`, `encoding`, `errors`, `newline`, `closefd`, `opener`) and the errors
+    are those of the built-in `open`.
 
     Raises:
         OSError: it cannot be opened.
