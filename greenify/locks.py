@@ -337,10 +337,9 @@ class RLock(_Token):
         except RuntimeError:  # the interpreter is being finalised
             me = current_thread_greenlet()
         if self._owner is not me:
-            try:
-                me.hub  # noqa: B018 - asks whether this greenlet is a thread
-            except AttributeError:
-                me = current_thread_greenlet()
+            # An AttributeError would cost more than all the rest (in a main thread without a hub: 0.9 us).
+            if getattr(me, "hub", None) is None and me.parent is not None:
+                me = current_thread_greenlet()  # no thread, but a greenlet inside of one
             if self._owner is not me:
                 if blocking is True and timeout == -1:
                     taken = True

@@ -49,11 +49,14 @@ class SimpleQueue(Generic[T]):
     thread may call any method, green or native.
     """
 
-    __slots__ = ("__weakref__", "_items", "_waiters")
+    __slots__ = ("__weakref__", "_coming", "_items", "_waiters")
 
     _empty = Empty
 
     def __init__(self) -> None:
+        # The getter that has been woken and has not run yet.  It may take all items, so nobody else is woken
+        # before; when it leaves some, it wakes the next (100 getters, per item: 2.1 instead of 0.4 us).
+        self._coming: Waiter | None = None
         self._items: deque[T] = deque()
         self._waiters: deque[Waiter] = deque()
 
@@ -108,11 +111,17 @@ class SimpleQueue(Generic[T]):
                 raise
             if not waiter.woken:
                 self._leave(waiter)
+            elif self._coming is waiter:
+                self._coming = None
             try:
-                return items.popleft()
+                item = items.popleft()
             except IndexError:
                 if not woken:
                     raise self._empty from None
+            else:
+                if items and waiters:
+                    self._wake()
+                return item
             # A newcomer was faster: keep the place.
             queue_up = waiters.appendleft
 
@@ -121,10 +130,15 @@ class SimpleQueue(Generic[T]):
             self._waiters.remove(waiter)
         except ValueError:
             # Woken at this very moment: somebody else has to have the item.
+            if self._coming is waiter:
+                self._coming = None
             if self._items:
                 self._wake()
 
     def _wake(self) -> None:
+        coming = self._coming
+        if coming is not None and coming.alive:
+            return
         waiters = self._waiters
         while waiters:
             try:
@@ -132,6 +146,7 @@ class SimpleQueue(Generic[T]):
             except IndexError:
                 return
             if waiter.alive:
+                self._coming = waiter
                 waiter.wake()
                 return
 

@@ -19,6 +19,8 @@ class Mark:
 
     __slots__ = ()
 
+    hub = None  # looked for first, in whatever is taken from the queue
+
 
 class Call:
     """A callback on the ready queue."""

@@ -61,8 +61,10 @@ def _adopt(old: _hub.Hub) -> None:
         old.ready.clear()
         old.ready.append(Call(os._exit, 0))
     top: Any = current
+    threads = [top]
     while top.parent is not None and top.parent is not old.greenlet:
         top = top.parent
+        threads.append(top)
     if top.parent is None:
         # The main greenlet has forked: a hub is made when something has to wait.
         if hasattr(top, "hub"):
@@ -70,6 +72,10 @@ def _adopt(old: _hub.Hub) -> None:
         return
     fresh = _hub.Hub()
     fresh.main = top
+    for each in threads:
+        # Not only the top: a child that forks again has the thread of the first fork below.
+        if getattr(each, "hub", None) is old:
+            each.hub = fresh
     top.hub = fresh
     fresh.tasks.add(top)
     _hub.install(fresh)

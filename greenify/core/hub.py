@@ -24,8 +24,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import repeat, starmap
 from types import FrameType
 from typing import Any
 
@@ -96,7 +97,10 @@ class Hub:
         self.main = root
         self.main_leaf: greenlet | None = None  # the raw greenlet in which the main greenlet waits
         self.greenlet = greenlet(self._run, root)
-        self.switch: Callable[[], Any] = self.greenlet.switch
+        self._bounce: Callable[[], Any] = self.greenlet.switch
+        # Takes from the ready queue; the mark is in it whenever a greenlet runs that is not the hub's own.
+        self._entries: Iterator[Any] = starmap(self.ready.popleft, repeat(()))
+        self._rounds = 0  # how many more rounds may pass before the kernel queue is looked at
         #: The descriptors of this hub and of libuv handles: the program must not close them.
         self.private_fds = {
             *self.loop.fds,
@@ -157,6 +161,37 @@ class Hub:
         self.tasks.discard(task)
         if self.last is not None and not self.tasks:
             self.last.wake()
+
+    def switch(self) -> Any:
+        """Leave the current greenlet, which is not the hub's own, until something switches to it.
+
+        Goes to the next greenlet of the round directly: a way by the hub's greenlet costs a switch more
+        (`time.sleep(0)` in two threads: 0.81 instead of 0.70 us).
+
+        Returns:
+            True if there are `interrupts` to run.
+        """
+        ready = self.ready
+        item: Any = None
+        try:
+            # A `for` pops in C, and there is no call before the item is switched to or put back: no signal
+            # handler can run in between.
+            for item in self._entries:
+                if item is _END and ready and self._rounds and not (self.hurry or self.timers.heap):
+                    # Nothing else to look at: begin another round here.
+                    ready.append(item)
+                    self._rounds -= 1
+                    self.turns += 1
+                    continue
+                break
+            direct = item.hub is self and item
+        except (AttributeError, IndexError):
+            direct = None
+        if direct:
+            return item.switch()
+        if item is not None:
+            ready.appendleft(item)
+        return self._bounce()
 
     def park(self) -> None:
         """Wait until something switches to the current greenlet.  May return for no reason.
@@ -362,7 +397,6 @@ class Hub:
         heap = self.timers.heap
         fire = self.timers.fire
         look = self.look
-        rounds = 0
         while True:
             if ready:
                 self.turns += 1
@@ -370,12 +404,12 @@ class Hub:
                 # iter() pops in C: no signal handler can run between the pop and the switch.
                 for self._item in iter(popleft, _END):
                     self._item.switch()
-            if ready and rounds < _ROUNDS and not self.hurry:
-                rounds += 1
+            if ready and self._rounds and not self.hurry:
+                self._rounds -= 1
                 if heap and heap[0][0] <= _monotonic():
                     fire()
                 continue
-            rounds = 0
+            self._rounds = _ROUNDS
             self.hurry = False
             look()
             if not ready:
@@ -598,6 +632,12 @@ _main_ident: int = threading.main_thread().ident or _get_ident()
 
 def new_waiter() -> Waiter:
     """A waiter for the caller: its greenlet, or its OS thread if that is not the main one and has no hub."""
+    try:
+        # 60 ns less than by way of the OS thread's local data.
+        me: Any = getcurrent()
+        return HubWaiter(me.hub)
+    except (AttributeError, RuntimeError):
+        pass  # not a thread's own greenlet, or the interpreter is being finalised
     try:
         return HubWaiter(_local.slot.hub)
     except AttributeError:

@@ -7,6 +7,8 @@ import time as _time
 from operator import index
 from typing import Any
 
+from greenlet import getcurrent
+
 from greenify import core
 from greenify.green._rest import complete
 from greenify.green.builtin import BuiltinTwin
@@ -32,6 +34,18 @@ class _Sleep(BuiltinTwin):
 
     # Written out here, for a call more would cost a tenth of a switch.
     def __call__(self, seconds: float, /) -> None:
+        if seconds.__class__ is int and not seconds and not _audited:
+            # The plain switch, written out: 0.9 instead of 1.2 us, of which the two switches take 0.4.
+            try:
+                me: Any = getcurrent()
+                hub = me.hub
+            except (AttributeError, RuntimeError):
+                pass  # not a thread's own greenlet: the general way knows those
+            else:
+                hub.ready.append(me)
+                if hub.switch():
+                    hub.run_interrupts()
+                return
         if type(seconds) is not float and not isinstance(seconds, float):
             try:
                 seconds = index(seconds)

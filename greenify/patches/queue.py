@@ -1,6 +1,7 @@
-"""`queue`: SimpleQueue, which is written in C and blocks in it.
+"""`queue`: SimpleQueue, which is written in C and blocks in it; the hot methods of Queue.
 
-Queue, LifoQueue and PriorityQueue are Python over threading's locks: they need nothing of their own.
+Queue, LifoQueue and PriorityQueue are Python over threading's locks: they would work as they are, at half the
+speed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from greenify.green.queue_methods import QUEUE_METHODS
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
 from greenify.queue import SimpleQueue
@@ -21,7 +23,7 @@ __all__ = ["PATCHES", "finish"]
 
 _names: dict[str, Any] = {"SimpleQueue": SimpleQueue}
 
-PATCHES = (Patch(queue, replace=_names),)
+PATCHES = (Patch(queue, replace=_names), Patch(queue.Queue, replace=QUEUE_METHODS))
 
 
 def finish(journal: Journal) -> None:
