@@ -50,25 +50,30 @@ def invite(hub: Hub) -> bool:
 class Guest:
     """The place of a foreign loop in a hub.  Everything but `wake` is for the hub's own OS thread.
 
+    Of several that run (one inside of a callback of another) only the last has its turns.
+
     Args:
         hub: the hub of this OS thread.
-        fd: the guest's own kernel queue.  It has to stay open until `leave`.
+        queue: the guest's own kernel queue, open until `leave` closes it.
     """
 
-    __slots__ = ("_present", "fd", "greenlet", "hub")
+    __slots__ = ("_present", "_queue", "_running", "fd", "greenlet", "hub")
 
-    def __init__(self, hub: Hub, fd: int) -> None:
+    def __init__(self, hub: Hub, queue: Any) -> None:
         self.hub = hub
-        self.fd = fd
+        self.fd: int = queue.fileno()
         self.greenlet: Any = None
+        self._queue = queue
+        self._running: list[greenlet] = []
         self._present = False
-        hub.loop.watch(fd)
+        hub.loop.watch(self.fd)
         if not hub.in_loop:
             # libuv tells its kernel queue of new handles only now: see the short sleeps.
             hub.loop.turn()
 
     def enter(self, greenlet: greenlet) -> None:
         """The loop runs from now on, in `greenlet`, the current one."""
+        self._running.append(greenlet)
         self.greenlet = greenlet
         hub = self.hub
         hub.guests.append(self)
@@ -77,21 +82,37 @@ class Guest:
             hub.ready.append(self)
 
     def exit(self) -> None:
-        """The loop has come to its end for now."""
+        """The loop has come to its end for now; the outer one if it was run by one of its own callbacks."""
         hub = self.hub
-        if self in hub.guests:
-            hub.guests.remove(self)
-        self.greenlet = None
+        if self._running:
+            self._running.pop()
+            # The last one of ours.
+            del hub.guests[len(hub.guests) - 1 - hub.guests[::-1].index(self)]
+        self.greenlet = self._running[-1] if self._running else None
 
     def leave(self) -> None:
-        """The guest's kernel queue is about to be closed."""
-        self.exit()
+        """Close the guest's kernel queue.  Any OS thread."""
+        hub = self.hub
+        while self._running:
+            self.exit()
+        if not hub.abandoned and hub.foreign():
+            # First libuv has to be told, in its own thread.
+            hub.call_from_thread(self._close)
+        else:
+            self._close()
+
+    def _close(self) -> None:
         hub = self.hub
         if not hub.abandoned:
             hub.loop.unwatch(self.fd)
             if not hub.in_loop:
                 # Closing a libuv handle takes an iteration.
                 hub.loop.turn()
+        try:
+            self._queue.close()
+        except OSError:
+            # Somebody else has closed it, by number.
+            pass
 
     def switch(self) -> None:
         """The hub's cycle has come to the guest's place on the ready queue."""
@@ -101,11 +122,12 @@ class Guest:
             return
         # At once: until the guest runs to its end, whoever it lets run may want to wait in the hub.
         self.hub.ready.append(self)
-        greenlet.switch()
+        if self.hub.guests[-1] is self:
+            greenlet.switch()
 
     def busy(self) -> bool:
         """Whether the hub has something to run."""
-        return any(item is not self and item.__class__ is not Mark for item in self.hub.ready)
+        return any(item.__class__ not in (Guest, Mark) for item in self.hub.ready)
 
     def turn(self) -> None:
         """Let the hub run what is ready, in its own greenlet; for the guest's greenlet."""

@@ -137,7 +137,7 @@ class Cycle(KernelQueue):
                         return
         finally:
             self._depth -= 1
-            if guest is not None and guest is self._guest:
+            if guest is not None and guest is self._guest and guest.greenlet is me:
                 guest.exit()
 
     def _attach(self, me: Any) -> Guest:
@@ -148,8 +148,9 @@ class Cycle(KernelQueue):
         guest = self._guest
         if guest is None or guest.hub is not hub:
             if guest is not None:
-                guest.leave()
-            guest = self._guest = Guest(hub, self._queue.fileno())
+                # The loop has been run in another thread before; that one still polls the old queue.
+                self._reopen()
+            guest = self._guest = Guest(hub, self._queue)
             # For gevent.util: not one of the program's greenlets.
             hub.greenlet.greenlet_tree_is_ignored = True  # type: ignore[attr-defined]
         guest.enter(me)

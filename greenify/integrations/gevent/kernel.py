@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["KernelQueue", "Watched"]
 
+if not hasattr(select, "epoll"):
+    raise ImportError("greenify's loop for gevent needs epoll, which only Linux has")
+
 _make_queue = select.epoll
 _fstat = os.fstat
 
@@ -49,7 +52,6 @@ class KernelQueue:
         self._special = 0
         self._happened: deque[Any]  # watchers that are pending
         self._guest: Guest | None = None
-        self._pid = os.getpid()
         self._open()
 
     def _open(self) -> None:
@@ -131,13 +133,7 @@ class KernelQueue:
 
     def _reopen(self) -> None:
         """Begin with a new kernel queue: after a fork, and when the old one cannot be put right."""
-        guest = self._guest
-        if guest is not None:
-            # Attached again by `run`, whose locals are stale now.
-            self._guest = None
-            guest.exit()
-            if self._pid == os.getpid():
-                guest.leave()
+        # Attached again by `run`, whose locals are stale now.
         self._close_queue()
         self._open()
         for watched in list(self._fds.values()):
@@ -146,6 +142,10 @@ class KernelQueue:
                 self._register(watched)
 
     def _close_queue(self) -> None:
+        guest, self._guest = self._guest, None
+        if guest is not None:
+            guest.leave()
+            return
         try:
             self._queue.close()
         except OSError:

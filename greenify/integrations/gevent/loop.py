@@ -191,9 +191,6 @@ class loop(Cycle):
         self._children.forked()
         self._destroyed = True
         self._stop = True
-        guest, self._guest = self._guest, None
-        if guest is not None and self._pid == os.getpid():
-            guest.leave()
         self._close_queue()
         self._callbacks.clear()
         self._kept.clear()
@@ -222,7 +219,6 @@ class loop(Cycle):
         """In the child of a fork."""
         # The kernel queue is shared with the parent: closed here, never touched.
         self._reopen()
-        self._pid = os.getpid()
         self._children.forked()
         self._tell_forked()
 

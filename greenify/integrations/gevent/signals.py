@@ -68,7 +68,8 @@ class _Signals:
         elif _native_getsignal(signum) != self._handle:
             # The user has set another handler meanwhile; who comes last wins.
             self._before[signum] = _native_signal(signum, self._handle)
-        watching.append(what)
+        if what not in watching:
+            watching.append(what)
 
     def remove(self, signum: int, what: Any) -> None:
         """Undo `add`; with the last one the handler from before comes back."""
@@ -255,9 +256,9 @@ class Children:
             except ValueError:
                 # Not the main thread.
                 pass
-        if self._watchers and any(w._pid not in self._pidfds for w in self._watchers):
-            self._hearing = False
-            self._hear()
+        if self._hearing:
+            # The user may have taken our handler away.
+            _signals.add(_signal.SIGCHLD, self)
 
     def reset(self) -> None:
         """The user has set SIGCHLD to its default, or to be ignored: leave it so."""

@@ -75,13 +75,16 @@ def test_beside_patch_all() -> None:
         import greenify; greenify.patch_all()
         import threading, time, gevent
         order = []
+        met = threading.Event()
         def thread():
-            time.sleep(0.02)
+            met.wait()
+            time.sleep(0.001)
             order.append('thread')
         started = threading.Thread(target=thread); started.start()
         def greenlet():
             gevent.sleep(0.005)
             order.append('greenlet')
+            met.set()
             started.join()
             order.append('joined')
         gevent.spawn(greenlet).join()

@@ -429,6 +429,54 @@ class TestOthers:
         """)
         assert lines == ["True True None None destroyed None", *["True"] * 4]
 
+    def test_one_loop_runs_inside_of_another(self) -> None:
+        lines = run("""
+            inner = core.loop(default=False)
+            def nested():
+                order.append('outer')
+                timer = inner.timer(0.002); timer.start(order.append, 'inner')
+                inner.run()
+                again = loop.timer(0.001); again.start(order.append, 'the same')
+                loop.run(once=True)
+            timer = loop.timer(0.001); timer.start(nested)
+            after = loop.timer(0.05); after.start(order.append, 'after')
+            loop.run()
+            print(order)
+            # And beside gevent's hub, which stands still meanwhile.
+            ticks = []
+            def ticker():
+                while True:
+                    gevent.sleep(0.001); ticks.append(1)
+            g = gevent.spawn(ticker)
+            gevent.sleep(0.01)
+            before, begun = len(ticks), time.process_time()
+            timer = inner.timer(0.3); timer.start(lambda: None)
+            inner.run()
+            print(len(ticks) == before, time.process_time() - begun < 0.2)
+            gevent.sleep(0.01)
+            print(len(ticks) > before)
+        """)
+        assert lines == ["['outer', 'inner', 'the same', 'after']", "True True", "True"]
+
+    def test_destroyed_by_another_thread(self) -> None:
+        lines = run("""
+            import threading
+            timer = loop.timer(0.001); timer.start(lambda: None)
+            loop.run()
+            fd = loop.fileno()
+            thread = threading.Thread(target=loop.destroy); thread.start(); thread.join()
+            other = core.loop(default=False)
+            timer = other.timer(0.001); timer.start(order.append, 1)
+            other.run()
+            try:
+                os.fstat(fd)
+                print(fd == other.fileno())
+            except OSError:
+                print(True)
+            print(order)
+        """)
+        assert lines == ["True", "[1]"]
+
     def test_nothing_is_left_open(self) -> None:
         lines = run("""
             loop.destroy()
