@@ -1,14 +1,14 @@
 """The pages of docs/, and what in them can be run: blocks of Python and commands of the shell.
 
 A block that begins with ```` ```python ```` is a program of its own; it is run, and nothing that it prints is
-lost sight of.  A comment of MyST in the line before a block says what else it is (readers do not see it):
+lost sight of.  A comment in the line before a block says what else it is (readers do not see it):
 
-    % test: continued           it goes on where the block of Python before it has ended
-    % test: launcher            it is run by ``python -m greenify``
-    % test: file fetch.py       it is a file, for the page's other programs and commands
-    % test: compile, REASON     it needs what a test has not got; its syntax and its imports are checked
-    % test: output              (```` ```text ````) what the program before it prints, all of it
-    % test: none, REASON        (```` ```console ````) the commands are not run
+    <!-- test: continued -->         it goes on where the block of Python before it has ended
+    <!-- test: launcher -->          it is run by ``python -m greenify``
+    <!-- test: file fetch.py -->     it is a file, for the page's other programs and commands
+    <!-- test: compile, REASON -->   it needs what a test has not got; its syntax and its imports are checked
+    <!-- test: output -->            (```` ```text ````) what the program before it prints, all of it
+    <!-- test: none, REASON -->      (```` ```console ````) the commands are not run
 
 In the commands of a ```` ```console ```` block a line that begins with ``$`` is run by the shell, and what
 follows is what it prints.  ``...`` in a shown output stands for anything.
@@ -30,7 +30,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 
 _markdown = MarkdownIt("commonmark").enable("table")
-_MARK = re.compile(r"% test: (?P<kind>\w+)(?:,? (?P<argument>.+))?")
+_MARK = re.compile(r"<!-- test: (?P<kind>\w+)(?:,? (?P<argument>.+))? -->")
 _KINDS = {
     "python": {"continued", "launcher", "file", "compile"},
     "text": {"output"},
@@ -82,7 +82,7 @@ def blocks(page: Path) -> Iterator[Block]:
         language = token.info.strip()
         block = Block(language, token.content, token.map[0] + 2)
         before = lines[token.map[0] - 1] if token.map[0] else ""
-        if before.startswith("% test"):
+        if before.startswith("<!-- test"):
             mark = _MARK.fullmatch(before)
             if mark is None or mark["kind"] not in _KINDS.get(language, ()):
                 raise PageError(f"{page}:{token.map[0]}: {before!r} before a block of {language!r}")

@@ -89,10 +89,10 @@ class TestMarks:
     @pytest.mark.parametrize(
         "text",
         [
-            "% test: output\n```python\n1\n```\n",
-            "% test: whatever\n```python\n1\n```\n",
-            "% test: compile\n```python\n1\n```\n",
-            "% tests: launcher\n```python\n1\n```\n",
+            "<!-- test: output -->\n```python\n1\n```\n",
+            "<!-- test: whatever -->\n```python\n1\n```\n",
+            "<!-- test: compile -->\n```python\n1\n```\n",
+            "<!-- tests: launcher -->\n```python\n1\n```\n",
         ],
     )
     def test_wrong(self, text: str, tmp_path: Path) -> None:
@@ -102,8 +102,8 @@ class TestMarks:
     @pytest.mark.parametrize(
         "text",
         [
-            "% test: continued\n```python\n1\n```\n",
-            "% test: output\n```text\n1\n```\n",
+            "<!-- test: continued -->\n```python\n1\n```\n",
+            "<!-- test: output -->\n```text\n1\n```\n",
         ],
     )
     def test_nothing_before(
@@ -117,8 +117,8 @@ class TestMarks:
         monkeypatch.setattr("tests.docs.pages.DOCS", tmp_path)
         page = self.page(
             tmp_path,
-            "# Title\n\n```python\nprint(1)\n```\n\n% test: output\n```text\n1\n```\n\n"
-            "% test: continued\n```python\nprint(2)\n```\n\n% test: output\n```text\n2\n```\n",
+            "# Title\n\n```python\nprint(1)\n```\n\n<!-- test: output -->\n```text\n1\n```\n\n"
+            "<!-- test: continued -->\n```python\nprint(2)\n```\n\n<!-- test: output -->\n```text\n2\n```\n",
         )
         (program,) = programs(page)
         assert program.expected == "1\n2\n"
