@@ -57,6 +57,7 @@ nitpick_ignore_regex = [
 
 completeness_packages = [
     "greenify",
+    "greenify.aio",
     "greenify.errors",
     "greenify.files",
     "greenify.futures",
