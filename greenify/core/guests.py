@@ -57,10 +57,12 @@ class Guest:
         queue: the guest's own kernel queue, open until `leave` closes it.
     """
 
-    __slots__ = ("_present", "_queue", "_running", "fd", "greenlet", "hub")
+    __slots__ = ("_present", "_queue", "_running", "fd", "greenlet", "host")
+
+    hub = None  # looked for in whatever is taken from the queue: this is no greenlet of the hub
 
     def __init__(self, hub: Hub, queue: Any) -> None:
-        self.hub = hub
+        self.host = hub
         self.fd: int = queue.fileno()
         self.greenlet: Any = None
         self._queue = queue
@@ -75,7 +77,7 @@ class Guest:
         """The loop runs from now on, in `greenlet`, the current one."""
         self._running.append(greenlet)
         self.greenlet = greenlet
-        hub = self.hub
+        hub = self.host
         hub.guests.append(self)
         if not self._present:
             self._present = True
@@ -83,7 +85,7 @@ class Guest:
 
     def exit(self) -> None:
         """The loop has come to its end for now; the outer one if it was run by one of its own callbacks."""
-        hub = self.hub
+        hub = self.host
         if self._running:
             self._running.pop()
             # The last one of ours.
@@ -92,7 +94,7 @@ class Guest:
 
     def leave(self) -> None:
         """Close the guest's kernel queue.  Any OS thread."""
-        hub = self.hub
+        hub = self.host
         while self._running:
             self.exit()
         if not hub.abandoned and hub.foreign():
@@ -102,7 +104,7 @@ class Guest:
             self._close()
 
     def _close(self) -> None:
-        hub = self.hub
+        hub = self.host
         if not hub.abandoned:
             hub.loop.unwatch(self.fd)
             if not hub.in_loop:
@@ -121,23 +123,23 @@ class Guest:
             self._present = False
             return
         # At once: until the guest runs to its end, whoever it lets run may want to wait in the hub.
-        self.hub.ready.append(self)
-        if self.hub.guests[-1] is self:
+        self.host.ready.append(self)
+        if self.host.guests[-1] is self:
             greenlet.switch()
 
     def busy(self) -> bool:
         """Whether the hub has something to run."""
-        return any(item.__class__ not in (Guest, Mark) for item in self.hub.ready)
+        return any(item.__class__ not in (Guest, Mark) for item in self.host.ready)
 
     def turn(self) -> None:
         """Let the hub run what is ready, in its own greenlet; for the guest's greenlet."""
-        if self.hub.switch():
+        if self.host.switch():
             # The guest runs in the main greenlet, which has been asked to run a signal handler.
-            self.hub.run_interrupts()
+            self.host.run_interrupts()
 
     def expecting(self) -> bool:
         """Whether the hub waits for anything that may still come, or the main greenlet waits in the hub."""
-        hub = self.hub
+        hub = self.host
         return (
             self.busy()
             or hub.expecting()
@@ -153,7 +155,7 @@ class Guest:
             deadline: a `time.monotonic` time in seconds, or None.
             idle: whether the guest has still nothing to do.  Asked once wakers can see that it sleeps.
         """
-        hub = self.hub
+        hub = self.host
         hub.sleeping = True
         try:
             if self.busy() or not idle():
@@ -184,11 +186,11 @@ class Guest:
 
     def look(self) -> None:
         """Make ready what is due in the hub and what the kernel reports to it, without blocking."""
-        self.hub.look()
+        self.host.look()
 
     def wake(self) -> None:
         """End the guest's sleep.  Any OS thread, any signal handler; after it has left something to do."""
-        hub = self.hub
+        hub = self.host
         if hub.sleeping:
             hub.loop.wake()
 
@@ -196,7 +198,7 @@ class Guest:
         # A finaliser inside libuv blocks: libuv cannot be entered twice, the kernel queues can be polled.
         poll = _poll()
         poll.register(self.fd, select.POLLIN)
-        poll.register(self.hub.descriptors.fileno(), select.POLLIN)
+        poll.register(self.host.descriptors.fileno(), select.POLLIN)
         if deadline is None:
             poll.poll(None)
         else:

@@ -146,7 +146,7 @@ class Cycle(KernelQueue):
             self._reopen()
         hub = core.get_hub()
         guest = self._guest
-        if guest is None or guest.hub is not hub:
+        if guest is None or guest.host is not hub:
             if guest is not None:
                 # The loop has been run in another thread before; that one still polls the old queue.
                 self._reopen()
@@ -166,7 +166,7 @@ class Cycle(KernelQueue):
         fds = self._fds
         heap = self._timers.heap
         poll = self._poll
-        hub_ready = guest.hub.ready
+        hub_ready = guest.host.ready
         patience = _PATIENCE
         while True:
             self._iterations += 1
