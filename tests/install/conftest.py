@@ -9,11 +9,13 @@ from tests.install.tools import Venv, copy_tree, succeed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where pytest has several processes, those tests share one that share what takes long to build."""
+    """Tests of what takes long to build share it in one process, and get the time that it takes."""
     slow = {"wheelhouse", "wheel", "sdist"}
     for item in items:
-        if isinstance(item, pytest.Function) and slow & set(item.fixturenames):
-            if item.get_closest_marker("matrix") is None:
+        if isinstance(item, pytest.Function) and item.path.parent == Path(__file__).parent:
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(600))
+            if slow & set(item.fixturenames) and item.get_closest_marker("matrix") is None:
                 item.add_marker(pytest.mark.xdist_group("install"))
 
 

@@ -15,7 +15,8 @@ from build_backend import sdist as pyuv_sdist
 from tests.support import ROOT
 
 SDIST = pyuv_sdist.NAME
-TIMEOUT = 170  # seconds, for one pip command
+# Seconds for one pip command, which may compile libuv while other tests run.
+TIMEOUT = 500
 
 _LEFT_BEHIND = shutil.ignore_patterns(
     ".*cache",
