@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.docs.pages import tokens
-from tests.support import ROOT
+from tests.docs.pages import DOCS, tokens
+from tests.support import EXAMPLES, ROOT
 
 PAGES = sorted(ROOT.glob("*.md"))
 
@@ -35,3 +35,10 @@ def test_links(page: Path) -> None:
 
 def test_the_documentation_is_linked() -> None:
     assert "docs/index.md" in set(links(ROOT / "README.md"))
+
+
+def test_every_example_is_listed() -> None:
+    text = (DOCS / "examples.md").read_text(encoding="utf-8")
+    examples = [path.name for path in EXAMPLES.glob("*.py")]
+    assert examples
+    assert [name for name in examples if f"`{name}`" not in text] == []
