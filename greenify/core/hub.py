@@ -184,7 +184,8 @@ class Hub:
                     self.turns += 1
                     continue
                 break
-            direct = item.hub is self and item
+            # Only greenlets can be dead; other things on the queue may know a hub, too.
+            direct = item.hub is self and not item.dead and item
         except (AttributeError, IndexError):
             direct = None
         if direct:
