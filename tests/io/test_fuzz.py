@@ -180,7 +180,7 @@ def test_reading_tls_in_pieces(
 @fuzzed
 @given(
     writes=st.lists(st.integers(0, 200_000), max_size=8),
-    reads=st.lists(st.integers(1, 400_000), min_size=1, max_size=6),
+    reads=st.lists(st.integers(2_000, 400_000), min_size=1, max_size=6),
     pauses=st.lists(st.integers(0, 3), min_size=1, max_size=5),
     limit=st.integers(0, 100_000),
     kill=st.booleans(),
