@@ -637,8 +637,10 @@ def new_waiter() -> Waiter:
         # 60 ns less than by way of the OS thread's local data.
         me: Any = getcurrent()
         return HubWaiter(me.hub)
-    except (AttributeError, RuntimeError):
-        pass  # not a thread's own greenlet, or the interpreter is being finalised
+    except AttributeError:
+        pass  # not a thread's own greenlet
+    except RuntimeError:
+        return ThreadWaiter()  # the interpreter is being finalised, and nothing else runs any more
     try:
         return HubWaiter(_local.slot.hub)
     except AttributeError:
@@ -657,11 +659,27 @@ def sleep(seconds: float = 0) -> None:
     """
     hub = current_hub()
     if hub is None:
-        if not is_main_thread():
-            _native_sleep(seconds)
+        if not is_main_thread() or finalising():
+            _native_sleep(max(0.0, seconds))
             return
         hub = get_hub()
-    if seconds <= 0:
-        hub.pause()
+    try:
+        if seconds <= 0:
+            hub.pause()
+            return
+        waiter = HubWaiter(hub)
+    except RuntimeError:
+        if not finalising():
+            raise
+        _native_sleep(max(0.0, seconds))
         return
-    HubWaiter(hub).wait(_monotonic() + seconds)
+    waiter.wait(_monotonic() + seconds)
+
+
+def finalising() -> bool:
+    """Whether the interpreter is being finalised: greenlet tells nobody apart then, and nothing else runs."""
+    try:
+        getcurrent()
+    except RuntimeError:
+        return True
+    return False

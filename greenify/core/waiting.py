@@ -6,7 +6,7 @@ import select
 import time
 
 from greenify.core.descriptors import bad_descriptor
-from greenify.core.hub import current_hub, get_hub, hubs, is_main_thread
+from greenify.core.hub import current_hub, finalising, get_hub, hubs, is_main_thread
 
 __all__ = ["forget", "wait"]
 
@@ -37,7 +37,7 @@ def wait(fd: int, writing: bool, deadline: float | None = None) -> bool:
     """
     hub = current_hub()
     if hub is None:
-        if not is_main_thread():
+        if not is_main_thread() or finalising():
             return _wait_natively(fd, writing, deadline)
         hub = get_hub()
     try:
@@ -45,6 +45,10 @@ def wait(fd: int, writing: bool, deadline: float | None = None) -> bool:
     except PermissionError:
         # The kernel cannot watch regular files: reading and writing them never waits for anybody.
         return True
+    except RuntimeError:
+        if not finalising():
+            raise
+        return _wait_natively(fd, writing, deadline)
 
 
 def _wait_natively(fd: int, writing: bool, deadline: float | None) -> bool:

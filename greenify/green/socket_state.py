@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from greenify import core
 from greenify.core.descriptors import Descriptor, Side, bad_descriptor
-from greenify.core.hub import current_hub, get_hub, is_main_thread
+from greenify.core.hub import current_hub, finalising, get_hub, is_main_thread
 from greenify.core.kernel_queue import WRITE
 
 __all__ = [
@@ -211,7 +211,7 @@ def _wait_for(
         if fd < 0:
             raise bad_descriptor()
         hub = current_hub()
-        if hub is None and not is_main_thread():
+        if hub is None and (not is_main_thread() or finalising()):
             return core.wait(fd, writing, deadline)
         descriptor = (hub or get_hub()).descriptors.attach(fd, writing)
         # The registration stays until the socket is closed, whoever made it.
@@ -221,7 +221,12 @@ def _wait_for(
     elif writing and descriptor.mask & WRITE != WRITE:
         descriptor.hub.descriptors.want_write(descriptor)
     side = descriptor.write if writing else descriptor.read
-    arrived = side.wait(deadline)
+    try:
+        arrived = side.wait(deadline)
+    except RuntimeError:
+        if not finalising():
+            raise
+        arrived = core.wait(_fileno(sock), writing, deadline)
     if descriptor.closed:
         # Not to be tried again: the number may belong to another file by now.
         raise bad_descriptor()

@@ -11,8 +11,8 @@ __all__ = ["ALIASES", "NEEDS", "ORDER", "check", "choose"]
 
 ORDER: tuple[str, ...] = (
     "time",
-    "thread",
     "queue",
+    "thread",
     "select",
     "selectors",
     "os",
@@ -30,6 +30,8 @@ Each is a file in this folder.
 """
 
 NEEDS: dict[str, tuple[str, ...]] = {
+    # A green thread that waits in the native SimpleQueue stops the one that would put something in.
+    "thread": ("queue",),
     "ssl": ("socket",),
 }
 """What a patch cannot do without: its cooperative methods rely on what those patches have changed."""

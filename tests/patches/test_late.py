@@ -508,13 +508,13 @@ class TestWarning:
             def main():
                 lock = threading.Lock()
                 holder.append(lock)
-                greenify.patch_all(only=["thread"])
+                greenify.patch_all(only=["thread", "queue"])
             holder = []
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 main()
             assert len(caught) == 1
-            greenify.patch_all(only=["thread"])
+            greenify.patch_all(only=["thread", "queue"])
             greenify.patch_all()
             """
         )

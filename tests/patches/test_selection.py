@@ -61,6 +61,9 @@ class TestChoose:
         with pytest.raises(PatchError, match="'ssl' needs 'socket': do not skip"):
             choose(skip=["socket"])
         assert choose(["ssl", "socket"]) == ("socket", "ssl")
+        with pytest.raises(PatchError, match="'thread' needs 'queue': do not skip that, or skip"):
+            choose(skip=["queue"])
+        assert "queue" not in choose(skip=["queue", "thread"])
 
 
 class TestTables:
