@@ -21,6 +21,7 @@ from __future__ import annotations
 import _thread
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -98,6 +99,9 @@ class Hub:
         self.main_leaf: greenlet | None = None  # the raw greenlet in which the main greenlet waits
         self.greenlet = greenlet(self._run, root)
         self._bounce: Callable[[], Any] = self.greenlet.switch
+        if sys.version_info < (3, 11):
+            # This one runs signal handlers at jumps, too: what `switch` has taken could be lost.
+            self.switch = self._bounce  # type: ignore[method-assign,unused-ignore]
         # Takes from the ready queue; the mark is in it whenever a greenlet runs that is not the hub's own.
         self._entries: Iterator[Any] = starmap(self.ready.popleft, repeat(()))
         self._rounds = 0  # how many more rounds may pass before the kernel queue is looked at
@@ -184,6 +188,8 @@ class Hub:
                     self.turns += 1
                     continue
                 break
+            # A greenlet is true from its first switch to its end.  The first one has to come from the hub, or
+            # the C stacks of threads that start one another would pile up until the memory for them ends.
             # Only greenlets can be dead; other things on the queue may know a hub, too.
             direct = item.hub is self and not item.dead and item
         except (AttributeError, IndexError):

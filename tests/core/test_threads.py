@@ -510,3 +510,27 @@ for _ in range(5):
     threads.start(thread)
 threads.join()
 """)
+
+
+def test_tasks_do_not_pile_up_on_the_stack() -> None:
+    # Each task begins while the one before it is being left.  Were its stack to begin where that one's ends,
+    # some thousands of them would overrun this small one.
+    run(f"""{READY}
+def thread():
+    core.get_hub()
+    begun = []
+    def task():
+        begun.append(1)
+        gate.wait(later(20))
+    gate = greenify.Event()
+    jobs = [spawn(task) for _ in range(5000)]
+    core.sleep(0)
+    assert len(begun) == 5000
+    gate.set()
+    for job in jobs:
+        job.join(20)
+import greenify
+_thread.stack_size(256 * 1024)
+threads.start(thread)
+threads.join()
+""")
