@@ -49,6 +49,8 @@ def resolve(address: Address, kind: int, passive: bool = False) -> list[tuple[in
             numeric = (*numeric[:2], address[2] or numeric[2], address[3] or numeric[3])
         if number in (_socket.AF_INET, _socket.AF_INET6):
             result.append((number, numeric))
+    if not result:
+        raise _socket.gaierror(_socket.EAI_ADDRFAMILY, f"{host} has no IP address")
     return result
 
 

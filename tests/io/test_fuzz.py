@@ -21,7 +21,11 @@ from greenify.timeout import Timeout
 from tests.io.conftest import join, settle, tcp_pair
 
 fuzzed = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 # Few letters, so that separators, and beginnings of them, are frequent.

@@ -109,6 +109,11 @@ class TestConnecting:
         with pytest.raises(socket.gaierror, match="not known"):
             TCPClient(("name.example", 80))
 
+    def test_name_without_an_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        names(monkeypatch)
+        with pytest.raises(socket.gaierror, match=r"name\.example has no IP address"):
+            TCPClient(("name.example", 80))
+
     def test_others_run_while_a_name_is_looked_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         read, write = os.pipe()
 

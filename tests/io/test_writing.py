@@ -45,6 +45,17 @@ class TestWrite:
         del data[100:]
         assert right.read_bytes(len(BIG)) == BIG
 
+    def test_in_several_requests(self, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+        """libuv takes less than 4 GiB at once."""
+        from greenify.io import tls, transport
+
+        monkeypatch.setattr(transport, "_LARGEST", 300_000)
+        monkeypatch.setattr(tls, "_PIECE", 1_000_000)
+        left, right = pair
+        writer = spawn(left.write, BIG)
+        assert right.read_bytes(len(BIG)) == BIG
+        join(writer)
+
     def test_in_order_from_many_tasks(self, pair: Pair) -> None:
         left, right = pair
         size = 50_000
