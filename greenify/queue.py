@@ -94,7 +94,7 @@ class SimpleQueue(Generic[T]):
             pass
         if not block:
             raise self._empty
-        return self._wait(deadline_after(timeout))
+        return self._wait(None if timeout is None else deadline_after(timeout))
 
     def _wait(self, deadline: float | None) -> T:
         items = self._items

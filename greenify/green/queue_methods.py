@@ -4,15 +4,16 @@ The class stays the standard library's own, and so do its attributes: subclasses
 ``mutex``, ``not_empty``, ``queue`` or ``unfinished_tasks`` find what they know.  `put` and `get` are written
 out for the case that counts, an unaltered mutex and no time-out; all else is left to the originals.
 
-They save two things (ping-pong 5.6 instead of 3.5 us, 100 consumers 2.9 instead of 0.8 us): the conditions'
-own calls where nobody waits, and needless wake-ups.  The originals wake one getter per item, though the first
-that runs may take all of them.  Here one getter at a time is on its way; when it has taken an item and left
-others, it wakes the next.
+They save two things: the conditions' own calls where nobody waits (an item there and one back: 67 calls), and
+needless wake-ups.  The originals wake one getter per item, though the first that runs may take all of them.
+Here one getter at a time is on its way; when it has taken an item and left others, it wakes the next (100
+getters: 0.04 switches for an item instead of 2).
 """
 
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from typing import Any
 
@@ -28,6 +29,8 @@ _Condition: Any = threading.Condition
 _native_put = _Queue.put
 _native_get = _Queue.get
 
+_HAS_SHUTDOWN = sys.version_info >= (3, 13)
+
 # The name of the attribute that holds the getter which is on its way.
 _COMING = "_greenify_coming"
 
@@ -38,27 +41,32 @@ class _Getter(HubWaiter):
     __slots__ = ()
 
 
-def _usable(self: Any, mutex: Any, condition: Any) -> bool:
-    # Somebody may have put other objects in their places.
-    return (
-        mutex.__class__ is Lock
-        and condition.__class__ is _Condition
-        and condition._lock is mutex
-        and not getattr(self, "is_shutdown", False)
-    )
-
-
 def put(self: Any, item: Any, block: bool = True, timeout: float | None = None) -> None:
     """Put an item into the queue; see `queue.Queue.put`."""
     mutex = self.mutex
     not_empty = self.not_empty
-    if not _usable(self, mutex, not_empty):
+    if (
+        # Somebody may have put other objects in their places.
+        mutex.__class__ is not Lock
+        or not_empty.__class__ is not _Condition
+        or not_empty._lock is not mutex
+        or (_HAS_SHUTDOWN and self.is_shutdown)
+    ):
         _native_put(self, item, block, timeout)
         return
-    mutex.acquire()
+    # The methods of the lock are written out: 67 calls instead of 85 for an item there and one back.
+    taken = True
     try:
-        full = 0 < self.maxsize <= self._qsize() or getattr(self, "is_shutdown", False)
-        if not full:
+        mutex._take()
+    except IndexError:
+        taken = False
+    if not taken:
+        mutex.acquire()
+    left = False
+    try:
+        if 0 < self.maxsize <= self._qsize() or (_HAS_SHUTDOWN and self.is_shutdown):
+            left = True
+        else:
             if self.__class__ is _Queue:
                 self.queue.append(item)
             else:
@@ -67,8 +75,8 @@ def put(self: Any, item: Any, block: bool = True, timeout: float | None = None) 
             if not_empty._waiters:
                 _wake_getter(self, not_empty)
     finally:
-        mutex.release()
-    if full:
+        mutex._put_back()
+    if left:
         _native_put(self, item, block, timeout)
 
 
@@ -76,24 +84,42 @@ def get(self: Any, block: bool = True, timeout: float | None = None) -> Any:
     """Remove and return an item from the queue; see `queue.Queue.get`."""
     mutex = self.mutex
     not_empty = self.not_empty
-    if not _usable(self, mutex, not_empty):
+    if (
+        mutex.__class__ is not Lock
+        or not_empty.__class__ is not _Condition
+        or not_empty._lock is not mutex
+    ):
         return _native_get(self, block, timeout)
-    mutex.acquire()
+    taken = True
     try:
-        found = self._qsize() or (block and timeout is None and _wait(self, mutex, not_empty))
-        if found:
-            item = self.queue.popleft() if self.__class__ is _Queue else self._get()
-            if self.not_full._waiters:
-                self.not_full.notify()
+        mutex._take()
+    except IndexError:
+        taken = False
+    if not taken:
+        mutex.acquire()
+    left = False
+    item = None
+    try:
+        if self.__class__ is _Queue:
+            if self.queue or (block and timeout is None and _wait(self, mutex, not_empty)):
+                item = self.queue.popleft()
+            else:
+                left = True
+        elif self._qsize() or (block and timeout is None and _wait(self, mutex, not_empty)):
+            item = self._get()
+        else:
+            left = True
+        if not left and self.not_full._waiters:
+            self.not_full.notify()
     finally:
-        mutex.release()
-    return item if found else _native_get(self, block, timeout)
+        mutex._put_back()
+    return _native_get(self, block, timeout) if left else item
 
 
 def _wake_getter(self: Any, not_empty: Any) -> None:
     """With the mutex held, and an item in the queue: wake a getter unless one is on its way."""
     coming = self.__dict__.get(_COMING)
-    if coming is not None and coming.alive:
+    if coming is not None and not coming.hub.abandoned:
         return
     waiters = not_empty._waiters
     while waiters:
@@ -120,7 +146,7 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
     while True:
         waiter = _Getter(hub)
         queue_up(waiter)
-        mutex.release()
+        mutex._put_back()
         try:
             try:
                 waiter.wait()
@@ -136,7 +162,7 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
             if number > 1 and waiters:
                 _wake_getter(self, not_empty)
             return True
-        if getattr(self, "is_shutdown", False):
+        if _HAS_SHUTDOWN and self.is_shutdown:
             return False
         # A newcomer was faster: keep the place.
         queue_up = waiters.appendleft

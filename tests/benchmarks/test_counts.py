@@ -236,10 +236,10 @@ ROWS = (
     Row("Condition", _LOCK.format(kind="Condition"), {}, switches=0, calls=10),
     Row("Lock held across a switch", _HELD, {}, switches=4.4, calls=66, looks=0.35),
     Row("Event", _EVENT, {}, switches=2.3, calls=40, looks=0.25),
-    Row("Queue", _QUEUE.format(kind="Queue"), {}, switches=2.3, calls=86, looks=0.25),
-    Row("SimpleQueue", _QUEUE.format(kind="SimpleQueue"), {}, switches=2.3, calls=46, looks=0.25),
+    Row("Queue", _QUEUE.format(kind="Queue"), {}, switches=2.3, calls=68, looks=0.25),
+    Row("SimpleQueue", _QUEUE.format(kind="SimpleQueue"), {}, switches=2.3, calls=44, looks=0.25),
     # Fifty items at a time, of which the first getter that runs takes all.
-    Row("Queue, many getters", _FAN_OUT.format(kind="Queue"), {}, switches=0.05, calls=23),
+    Row("Queue, many getters", _FAN_OUT.format(kind="Queue"), {}, switches=0.05, calls=13),
     Row(
         "SimpleQueue, many getters", _FAN_OUT.format(kind="SimpleQueue"), {}, switches=0.05, calls=7
     ),

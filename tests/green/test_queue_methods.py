@@ -1,0 +1,210 @@
+"""`queue.Queue` under the patch: its class, its attributes and its subclasses are what they were."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support import run_python
+
+_START = """
+import queue, sys, threading, time
+import greenlet
+
+def start(function, *args):
+    thread = threading.Thread(target=function, args=args, daemon=True)
+    thread.start()
+    return thread
+
+def until(condition):
+    while not condition():
+        time.sleep(0)
+"""
+
+PROGRAMS = {
+    "subclass with methods of its own": """
+        class Last(queue.Queue):
+            def _init(self, maxsize):
+                self.stack = []
+            def _qsize(self):
+                return len(self.stack)
+            def _put(self, item):
+                self.stack.append(item)
+            def _get(self):
+                return self.stack.pop()
+
+            def put_two(self, one, two):
+                # As recipes do it: what the class documents of its parts.
+                with self.mutex:
+                    self._put(one)
+                    self._put(two)
+                    self.unfinished_tasks += 2
+                    self.not_empty.notify(2)
+
+        q = Last()
+        q.put(1)
+        q.put(2)
+        print(q.get(), q.get(), q.qsize(), q.empty())
+        got = []
+        threads = [start(lambda: got.append(q.get())) for _ in range(2)]
+        until(lambda: len(q.not_empty._waiters) == 2)
+        q.put_two("a", "b")
+        for thread in threads:
+            thread.join()
+        print(sorted(got), q.unfinished_tasks)
+        """,
+    "put in a subclass that calls the original": """
+        class Counting(queue.LifoQueue):
+            puts = 0
+            def put(self, item, block=True, timeout=None):
+                self.puts += 1
+                super().put(item, block, timeout)
+
+        q = Counting(2)
+        q.put_nowait(1)
+        q.put(2)
+        try:
+            q.put(3, timeout=0.001)
+        except queue.Full:
+            print("full", q.puts)
+        print(q.get(timeout=1), q.get_nowait())
+        try:
+            q.get(False)
+        except queue.Empty:
+            print("empty")
+        """,
+    "somebody else waits on not_empty": """
+        q = queue.Queue()
+        log = []
+        def watch():
+            with q.not_empty:
+                q.not_empty.wait()
+                log.append("woken")
+        watcher = start(watch)
+        until(lambda: len(q.not_empty._waiters) == 1)
+        getters = [start(lambda: log.append(q.get())) for _ in range(2)]
+        until(lambda: len(q.not_empty._waiters) == 3)
+        for item in (1, 2, 3):
+            q.put(item)
+        for thread in (watcher, *getters):
+            thread.join()
+        print(sorted(map(str, log)), q.qsize())
+        """,
+    "another lock as the mutex": """
+        q = queue.Queue()
+        q.mutex = threading.RLock()
+        q.not_empty = threading.Condition(q.mutex)
+        q.not_full = threading.Condition(q.mutex)
+        got = []
+        getter = start(lambda: got.append(q.get()))
+        until(lambda: len(q.not_empty._waiters) == 1)
+        with q.mutex:
+            q.put(1)
+        getter.join()
+        print(got)
+        """,
+    "many getters, each with an item": """
+        q = queue.Queue()
+        got = []
+        everybody = threading.Barrier(6)
+        def work():
+            got.append(q.get())
+            everybody.wait()
+        threads = [start(work) for _ in range(5)]
+        until(lambda: len(q.not_empty._waiters) == 5)
+        for item in range(5):
+            q.put(item)
+        everybody.wait(10)
+        print(sorted(got), q.not_empty._waiters)
+        """,
+    "a bounded queue": """
+        q = queue.Queue(2)
+        got = []
+        def consume():
+            while True:
+                item = q.get()
+                got.append(item)
+                q.task_done()
+                time.sleep(0)
+        threads = [start(consume) for _ in range(3)]
+        for item in range(50):
+            q.put(item)
+        q.join()
+        print(sorted(got) == list(range(50)), q.unfinished_tasks)
+        """,
+    "an item that cannot be put": """
+        q = queue.PriorityQueue()
+        q.put(1)
+        try:
+            q.put("not comparable")
+        except TypeError:
+            print("TypeError", q.mutex.locked(), q.unfinished_tasks)
+        print(q.get())
+        """,
+    "shutdown": """
+        q = queue.Queue()
+        if not hasattr(q, "shutdown"):
+            print(["ShutDown"] * 3)
+        else:
+            log = []
+            def work():
+                try:
+                    q.get()
+                except queue.ShutDown:
+                    log.append("ShutDown")
+            threads = [start(work) for _ in range(2)]
+            until(lambda: len(q.not_empty._waiters) == 2)
+            q.shutdown()
+            for thread in threads:
+                thread.join()
+            try:
+                q.put(1)
+            except queue.ShutDown:
+                log.append("ShutDown")
+            print(log)
+        """,
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_as_with_threads(name: str) -> None:
+    import textwrap
+
+    code = _START.replace("import greenlet\n", "") + textwrap.dedent(PROGRAMS[name])
+    natively = run_python(code, greenify=False, check=True)
+    assert natively.stdout
+    assert run_python(code, check=True).stdout == natively.stdout
+
+
+def test_a_getter_that_is_killed_passes_its_item_on() -> None:
+    code = """
+    import threading, queue, time
+    import greenify
+    from greenify.core.entries import Throw
+
+    q = queue.Queue()
+    got = []
+    found = {}
+
+    def work(name):
+        found[name] = greenify.core.hub.getcurrent()
+        try:
+            got.append((name, q.get()))
+        except KeyError:
+            got.append((name, "killed"))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    while len(q.not_empty._waiters) < 3:
+        time.sleep(0)
+    hub = greenify.core.get_hub()
+    q.put(1)                                  # wakes a, which shall take it
+    hub.ready.appendleft(Throw(found["a"], KeyError()))
+    q.put(2)                                  # wakes nobody: a is on its way
+    assert len(q.not_empty._waiters) == 2
+    for thread in threads:
+        thread.join(10)
+    print(sorted(got), q.qsize(), len(q.not_empty._waiters))
+    """
+    shown = run_python(code, check=True).stdout
+    assert shown == "[('a', 'killed'), ('b', 1), ('c', 2)] 0 0\n"
