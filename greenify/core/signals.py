@@ -11,6 +11,7 @@ that waits; `MainHandler` keeps that promise.
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
@@ -37,6 +38,8 @@ _set_wakeup_fd = signal.set_wakeup_fd
 _write = os.write
 _kill = os.kill
 _getpid = os.getpid
+_start_native = _thread.start_new_thread
+_interrupt_main = _thread.interrupt_main
 _holder: _hub.Hub | None = None
 _user_fd = -1
 _user_warns = True
@@ -139,6 +142,37 @@ def _report(exc: OSError) -> None:
         stream.write(f"{type(exc).__name__}: {exc}\n")
 
 
+# Code that takes the place of single C functions, which no handler interrupts half-way: a lock that has been
+# taken when an exception of a handler leaves `acquire` would never be released.
+_ATOMIC = frozenset({"greenify.locks"})
+
+
+def _in_atomic_code(frame: FrameType | None) -> bool:
+    while frame is not None:
+        name = frame.f_globals.get("__name__")
+        if name in _ATOMIC:
+            return True
+        if not isinstance(name, str) or not name.startswith("greenify."):
+            return False
+        frame = frame.f_back
+    return False
+
+
+def _postpone(signum: int) -> bool:
+    """Have the handler of `signum` called once more, as soon as another thread gets the interpreter.
+
+    Returns:
+        False if that cannot be done.
+    """
+    if _user_fd != -1:
+        return False  # it would get the number twice
+    try:
+        _start_native(_interrupt_main, (signum,))
+    except RuntimeError:
+        return False  # there is no thread to be had
+    return True
+
+
 class MainHandler:
     """A signal handler that runs in the main greenlet, at the place where that waits.
 
@@ -157,6 +191,8 @@ class MainHandler:
             # Written by the interpreter before the handler ran: whoever looks now has to find it there.
             hub.pair.switch()
         if hub is None or hub.in_main():
+            if _in_atomic_code(frame) and _postpone(signum):
+                return None
             return self.original(signum, frame)
         hub.interrupt_main(partial(self.original, signum, hub.main_frame() or frame))
         return None

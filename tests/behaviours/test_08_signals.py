@@ -298,3 +298,36 @@ class TestWaitingForSignals:
         reader.close(), writer.close()
         """
         check(code, mode)
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+@BOTH
+def test_an_exception_of_a_handler_leaves_no_lock_behind(kind: str, mode: Mode) -> None:
+    """Wherever in a ``with lock:`` it comes."""
+    code = """
+    import signal, sys, time
+    lock = getattr(threading, sys.argv[1])()
+    class Stop(Exception):
+        pass
+    def stop(*args):
+        raise Stop
+    signal.signal(signal.SIGALRM, stop)
+    def go_on():
+        while True:
+            with lock:
+                pass
+    def free():
+        if lock.acquire(False):
+            lock.release()
+            return True
+        return False
+    stops, end = 0, time.monotonic() + 1
+    while time.monotonic() < end or not stops:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+            go_on()
+        except Stop:
+            stops += 1
+        assert Call(free).result()
+    """
+    check(code, mode, kind)
