@@ -26,6 +26,18 @@ def descriptors() -> set[str]:
     return {number for number in found if os.path.exists(f"/proc/self/fd/{number}")}
 
 
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no address ::1")
+
+
 def settle(rounds: int = 6) -> None:
     """Let everything that is ready run until it waits, libuv's callbacks included."""
     for _ in range(rounds):

@@ -19,7 +19,7 @@ from greenify.errors import (
 from greenify.io import TCPClient, TCPServer
 from greenify.io import tcp as module
 from greenify.task import spawn
-from tests.io.conftest import LONG, join, settle
+from tests.io.conftest import LONG, ipv6, join, settle
 from tests.io.test_cancelling import full_listener
 
 
@@ -64,6 +64,7 @@ class TestConnecting:
                 assert stream.name == "TCP connection from {}:{}".format(*client.local_address)
         assert repr(client).endswith(", closed>")
 
+    @ipv6
     def test_ipv6(self) -> None:
         with TCPServer(("::1", 0)) as server, TCPClient(("::1", server.address[1])) as client:
             with server.accept() as stream:

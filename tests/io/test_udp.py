@@ -13,7 +13,7 @@ from greenify import core
 from greenify.errors import HubError, UVConnectionRefusedError, UVError, UVTimeoutError
 from greenify.io import UDPEndpoint
 from greenify.task import spawn
-from tests.io.conftest import LONG, join, settle, until
+from tests.io.conftest import LONG, ipv6, join, settle, until
 
 LOCAL = ("127.0.0.1", 0)
 
@@ -28,6 +28,7 @@ def test_datagrams() -> None:
         assert repr(left) == f"<UDP endpoint 127.0.0.1:{left.address[1]}>"
 
 
+@ipv6
 def test_ipv6() -> None:
     with UDPEndpoint(("::1", 0)) as left, UDPEndpoint(remote=("::1", left.address[1])) as right:
         right.send(b"x")
