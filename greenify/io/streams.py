@@ -109,7 +109,7 @@ class Stream:
         layer = self._begin()
         if size <= 0 or (not len(layer.buffer) and not self._more(self._deadline())):
             return b""
-        return layer.buffer.take(size)
+        return layer.buffer.take_some(size)
 
     def read_bytes(self, size: int) -> bytes:
         """Return exactly `size` bytes.

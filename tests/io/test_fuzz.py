@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greenify import core
 from greenify.errors import IncompleteReadError, ReadLimitError
-from greenify.io import Stream, TCPClient
+from greenify.io import Stream, TCPClient, buffers
 from greenify.io.buffers import ReadBuffer
 from greenify.task import spawn
 from greenify.timeout import Timeout
@@ -238,6 +239,7 @@ def test_slow_peers(
         st.one_of(
             st.tuples(st.just("append"), texts),
             st.tuples(st.just("take"), st.integers(0, 30)),
+            st.tuples(st.just("take_some"), st.integers(1, 30)),
             st.tuples(st.just("find"), separators),
             st.tuples(st.just("search"), patterns),
         ),
@@ -245,6 +247,12 @@ def test_slow_peers(
     )
 )
 def test_buffer(steps: list[tuple[str, Any]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(buffers, "_LARGE", 8)
+        use_buffer(steps)
+
+
+def use_buffer(steps: list[tuple[str, Any]]) -> None:
     buffer, model = ReadBuffer(), b""
     for name, argument in steps:
         if name == "append":
@@ -254,6 +262,11 @@ def test_buffer(steps: list[tuple[str, Any]]) -> None:
             taken = buffer.take(argument)
             assert taken.__class__ is bytes and taken == model[:argument]
             model = model[argument:]
+        elif name == "take_some":
+            taken = buffer.take_some(argument)
+            assert taken.__class__ is bytes and model.startswith(taken)
+            assert len(taken) <= argument and (taken or not model)
+            model = model[len(taken) :]
         elif name == "find":
             at = model.find(argument)
             assert buffer.find(argument) == (at + len(argument) if at >= 0 else -1)
