@@ -38,13 +38,14 @@ class _TaskGreenlet(greenlet):
         self.hub = hub
         self.ident = id(self)
         self.locals: Any = None
-        self.task = owner
+        self.task: Task[Any] | None = owner
 
     def __repr__(self) -> str:
-        return repr(self.task)
+        return super().__repr__() if self.task is None else repr(self.task)
 
     def run(self) -> None:
         owner = self.task
+        assert owner is not None
         try:
             try:
                 owner._run_to_end()
@@ -59,6 +60,8 @@ class _TaskGreenlet(greenlet):
             self.hub.finished(self)
             owner._done.set()
             observer, owner._observer = owner._observer, None
+            # Whoever has switched to this greenlet keeps it until it goes on itself, but not what we leave.
+            self.task = None
             if observer is not None:
                 observer(owner)
 
