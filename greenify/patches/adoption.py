@@ -14,7 +14,6 @@ import select
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from greenify.green import select as green_select
@@ -33,7 +32,6 @@ _native_queue: type = queue.SimpleQueue
 _condition_wait = threading.Condition.wait.__code__
 
 
-@dataclass(frozen=True)
 class Adopter:
     """How one kind of native object is taken over.
 
@@ -47,12 +45,21 @@ class Adopter:
         busy: says why an object cannot be taken over at this moment; None if it can.
     """
 
-    patch: str
-    native: type
-    adopt: Callable[[Any], Any] | None
-    give_back: Callable[[Any, Any], object] | None = None
-    shared: bool = False
-    busy: Callable[[Any], str | None] = lambda native: None
+    def __init__(
+        self,
+        patch: str,
+        native: type,
+        adopt: Callable[[Any], Any] | None,
+        give_back: Callable[[Any, Any], object] | None = None,
+        shared: bool = False,
+        busy: Callable[[Any], str | None] = lambda native: None,
+    ) -> None:
+        self.patch = patch
+        self.native = native
+        self.adopt = adopt
+        self.give_back = give_back
+        self.shared = shared
+        self.busy = busy
 
 
 def _return_lock(native: Any, green: Lock) -> None:

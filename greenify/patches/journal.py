@@ -8,7 +8,6 @@ touched anything, when somebody else has replaced the same attribute since.
 from __future__ import annotations
 
 import _thread
-import difflib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -304,6 +303,8 @@ def _inherited(owner: ModuleType | type[Any], name: str) -> object:
 
 
 def _no_such(target: ModuleType | type[Any], name: str) -> str:
+    import difflib  # for a mistake only
+
     close = difflib.get_close_matches(name, dir(target), 1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return f"{label(target)} has no attribute {name!r}{hint}; what is new belongs in add"

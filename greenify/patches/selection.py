@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from greenify.errors import PatchError, UnknownPatchError
@@ -87,6 +86,8 @@ def check(names: Iterable[str] | str, option: str) -> tuple[str, ...]:
 def _hint(name: object) -> str:
     if not isinstance(name, str):
         return ""
+    import difflib  # for a mistake only
+
     close = ALIASES.get(name.lower()) or next(
         iter(difflib.get_close_matches(name.lower(), ORDER, 1)), None
     )

@@ -155,6 +155,7 @@ assert not differences(before, snapshot()), differences(before, snapshot())
         run(
             SNAPSHOT
             + """
+import difflib  # the message of the failure imports it
 import greenify, greenify.patches
 import greenify.patches.subprocess as broken
 for each in greenify.ORDER: greenify.patches._load(each)
