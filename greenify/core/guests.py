@@ -179,6 +179,11 @@ class Guest:
             hub.in_loop = True
             try:
                 hub.loop.sleep(deadline)
+            except BaseException:
+                # A signal handler has raised.  The number of its signal has to be with the user's wake-up
+                # descriptor by the time somebody catches that.
+                hub.pair.switch()
+                raise
             finally:
                 hub.in_loop = False
         finally:

@@ -17,7 +17,7 @@ SERVER = """
     from gevent.pywsgi import WSGIServer
     def app(environ, start_response):
         if environ['PATH_INFO'] == '/slow':
-            gevent.sleep(0.1)
+            gevent.sleep(0.5)
         start_response('200 OK', [('Content-Type', 'text/plain')])
         return [b'path ' + environ['PATH_INFO'].encode()]
     server = WSGIServer(('127.0.0.1', 0), app, log=None)
@@ -38,7 +38,7 @@ def test_grequests() -> None:
             begun = time.monotonic()
             answers = grequests.map([grequests.get(url + 'slow') for _ in range(20)])
             took = time.monotonic() - begun
-            print({(a.status_code, a.text) for a in answers}, took < 1.5)
+            print({(a.status_code, a.text) for a in answers}, took < 5)
             """,
             port,
         )
