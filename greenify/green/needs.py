@@ -6,13 +6,15 @@ something which has a cooperative twin; that is read from their compiled code.
 
 from __future__ import annotations
 
-import dis
 import sys
 from collections.abc import Iterator
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greenify.green.copies import code_of, find
+
+if TYPE_CHECKING:
+    import dis
 
 __all__ = ["STANDARD", "TWINS", "Needs"]
 
@@ -138,6 +140,8 @@ def _look(name: str) -> tuple[bool, set[str]]:
 
 def _uses(code: CodeType, package: str) -> Iterator[tuple[str, str]]:
     """What some code imports, and which attributes of it are used ("" for the module as such)."""
+    import dis  # which takes its time, and few programs come here
+
     names: dict[str, str] = {}  # what the modules are called
     codes = [code]
     attributes: list[tuple[str, str]] = []

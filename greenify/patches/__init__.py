@@ -24,7 +24,6 @@ from typing import Any, overload
 from greenify.errors import LatePatchWarning
 from greenify.patches.journal import Journal
 from greenify.patches.late import follow, message
-from greenify.patches.originals import Originals
 from greenify.patches.record import Change, Patch, label
 from greenify.patches.selection import ORDER, check, choose
 
@@ -42,7 +41,6 @@ __all__ = [
 ]
 
 _journal = Journal()
-_originals = Originals(_journal.changes)
 
 # In a child, whoever held the lock in another thread of the parent does not exist.
 os.register_at_fork(after_in_child=_journal.lock._at_fork_reinit)  # type: ignore[attr-defined]
@@ -153,7 +151,11 @@ def original(owner: ModuleType | type[Any] | str, name: str | None = None) -> An
     if name is None:
         if isinstance(owner, type):
             raise TypeError(f"of the class {label(owner)} the name of an attribute is needed, too")
-        return _originals.module(owner if isinstance(owner, str) else owner.__name__)
+        # Loaded when it is needed: most programs never do.
+        from greenify.patches.originals import unpatched
+
+        modules = unpatched(_journal.changes)
+        return modules.module(owner if isinstance(owner, str) else owner.__name__)
     if isinstance(owner, str):
         owner = import_module(owner)
     return _journal.original(owner, name)

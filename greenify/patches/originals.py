@@ -20,9 +20,10 @@ from greenify.green._rest import copy_function
 from greenify.green.copies import Library
 from greenify.green.main_thread import set_main_thread
 from greenify.green.needs import STANDARD, Needs
+from greenify.locks import RLock
 from greenify.patches.record import MISSING, Change
 
-__all__ = ["Originals"]
+__all__ = ["Originals", "unpatched"]
 
 _VIEWS = (
     "_imp",
@@ -124,6 +125,18 @@ class Originals:
         _join_at_exit(copy)
         found: ModuleType = copy
         return found
+
+
+_made: list[Originals] = []
+_making = RLock()
+
+
+def unpatched(changes: Callable[[], Iterable[Change]]) -> Originals:
+    """The one set of unpatched modules of the process; see `Originals`."""
+    with _making:
+        if not _made:
+            _made.append(Originals(changes))
+    return _made[0]
 
 
 def _join_at_exit(copy: Any) -> None:
