@@ -9,7 +9,7 @@
 The kernel cannot tell when a regular file is ready: a read from a slow disk blocks its OS thread, and with
 it every green thread of that.  Here the calls run on the native threads of `greenify.run_in_thread`, and the
 caller is parked; whoever is killed or timed out while it waits is free at once, and the call goes on to its
-end.  A change of threads costs some 20 microseconds, so ask for much at a time.  Any thread may call anything
+end.  A change of threads costs some 30 microseconds, so ask for much at a time.  Any thread may call anything
 here; an OS thread without green threads does the work itself.
 """
 
