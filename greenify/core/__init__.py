@@ -4,6 +4,9 @@ It knows greenlets and the kernel, and nothing of threads-as-greenlets, the stan
 patching.
 """
 
+from greenify.core import rivals as _rivals  # noqa: F401 - refuses to work under another layer
+
+# isort: split
 from greenify.core import fork as _fork  # noqa: F401 - registers the after-fork hook
 from greenify.core import signals as _signals  # noqa: F401 - registers the wake-up descriptor
 from greenify.core.hub import Hub, current_hub, get_hub, home_hub, new_waiter, sleep

@@ -21,7 +21,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, overload
 
-from greenify.errors import LatePatchWarning
+from greenify.core.rivals import rival
+from greenify.errors import LatePatchWarning, PatchError
 from greenify.patches.journal import Journal
 from greenify.patches.late import follow, message
 from greenify.patches.record import Change, Patch, label
@@ -183,6 +184,9 @@ def _apply(names: tuple[str, ...], stacklevel: int) -> tuple[str, ...]:
         missing = tuple(name for name in names if name not in present)
         if not missing:
             return ()
+        problem = rival()
+        if problem is not None:
+            raise PatchError(problem)
         # All twins before the first change: they keep the native functions as they find them.
         loaded = [(name, *_load(name)) for name in missing]
         with _journal.transaction():
