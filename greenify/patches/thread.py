@@ -50,6 +50,8 @@ if sys.version_info >= (3, 13):
     }
 else:
     _threading_names["_set_sentinel"] = green.set_sentinel
+    if hasattr(threading, "_maintain_shutdown_locks"):
+        _threading_names["_maintain_shutdown_locks"] = green.maintain_shutdown_locks
     _threading_names["_start_new_thread"] = _thread_names["start_new_thread"]
 
 # A program that takes this one's place inherits the timer of the time slices, and no handler.

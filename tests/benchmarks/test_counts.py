@@ -72,6 +72,9 @@ def measure(run, number=200):
     # Now and then something is made that lives on (a profile's own numbers do).
     result["left behind"] = blocks // number
     print(json.dumps(result))
+    end.set()
+
+end = threading.Event()
 
 def both(one, two):
     threads = [threading.Thread(target=one), threading.Thread(target=two)]
@@ -169,6 +172,15 @@ def run(number):
         thread.join()
 """
 
+# No thread may cost more because there are others.
+_SPAWN_AMONG_MANY = (
+    """
+for _ in range(300):
+    threading.Thread(target=end.wait).start()
+"""
+    + _SPAWN
+)
+
 _EVENT = """
 def run(number):
     events = [threading.Event(), threading.Event()]
@@ -230,6 +242,7 @@ ROWS = (
     Row("select", _SELECT, _TRANSFER | {"epoll.modify": 2}, switches=4, calls=114, looks=4),
     Row("sleep(0)", _SWITCH, {}, switches=2.2, calls=14, looks=0.12),
     Row("spawn", _SPAWN, {}, switches=4, calls=101, looks=0.25),
+    Row("spawn among many", _SPAWN_AMONG_MANY, {}, switches=4, calls=101, looks=0.25),
     Row("Lock", _LOCK.format(kind="Lock"), {}, switches=0, calls=4),
     Row("RLock", _LOCK.format(kind="RLock"), {}, switches=0, calls=8),
     Row("Semaphore", _LOCK.format(kind="Semaphore"), {}, switches=0, calls=17),
