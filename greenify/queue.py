@@ -49,7 +49,7 @@ class SimpleQueue(Generic[T]):
     thread may call any method, green or native.
     """
 
-    __slots__ = ("__weakref__", "_coming", "_items", "_waiters")
+    __slots__ = ("__weakref__", "_coming", "_handed", "_items", "_waiters")
 
     _empty = Empty
 
@@ -57,6 +57,9 @@ class SimpleQueue(Generic[T]):
         # The getter that has been woken and has not run yet.  It may take all items, so nobody else is woken
         # before; when it leaves some, it wakes the next (100 getters, per item: 2.1 instead of 0.4 us).
         self._coming: Waiter | None = None
+        # Getters that were woken once and found that a newcomer had been faster.  The next item is handed to
+        # them, in a list that is empty until then: nobody waits for ever.
+        self._handed: dict[Waiter, list[T]] = {}
         self._items: deque[T] = deque()
         self._waiters: deque[Waiter] = deque()
 
@@ -100,8 +103,11 @@ class SimpleQueue(Generic[T]):
         items = self._items
         waiters = self._waiters
         queue_up = waiters.append
+        hand: list[T] | None = None
         while True:
             waiter = core.new_waiter()
+            if hand is not None:
+                self._handed[waiter] = hand
             queue_up(waiter)
             try:
                 # A put that came before we queued saw nobody to wake.
@@ -114,7 +120,10 @@ class SimpleQueue(Generic[T]):
             elif self._coming is waiter:
                 self._coming = None
             try:
-                item = items.popleft()
+                if hand is not None:
+                    # Not there any more if `_leave` has seen to it.
+                    self._handed.pop(waiter, None)
+                item = hand.pop() if hand else items.popleft()
             except IndexError:
                 if not woken:
                     raise self._empty from None
@@ -124,8 +133,11 @@ class SimpleQueue(Generic[T]):
                 return item
             # A newcomer was faster: keep the place.
             queue_up = waiters.appendleft
+            hand = []
 
     def _leave(self, waiter: Waiter) -> None:
+        if self._handed:
+            self._put_back(self._handed.pop(waiter, None))
         try:
             self._waiters.remove(waiter)
         except ValueError:
@@ -146,9 +158,36 @@ class SimpleQueue(Generic[T]):
             except IndexError:
                 return
             if waiter.alive:
+                if self._handed and waiter in self._handed and not self._hand_over(waiter):
+                    if not self._items:
+                        return
+                    continue
                 self._coming = waiter
                 waiter.wake()
                 return
+
+    def _hand_over(self, waiter: Waiter) -> bool:
+        """Give an item to `waiter`; False if there is none any more, or if it has left."""
+        hand = self._handed.get(waiter)
+        if hand is None:
+            return False
+        try:
+            hand.append(self._items.popleft())
+        except IndexError:
+            self._waiters.appendleft(waiter)
+            return False
+        if waiter not in self._handed:
+            # It has left meanwhile, on another OS thread.
+            self._put_back(hand)
+            return False
+        return True
+
+    def _put_back(self, hand: list[T] | None) -> None:
+        try:
+            while hand:
+                self._items.appendleft(hand.pop())
+        except IndexError:
+            pass  # another OS thread does the same
 
     def get_nowait(self) -> T:
         """``get(block=False)``."""

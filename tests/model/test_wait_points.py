@@ -40,7 +40,7 @@ class Point:
         to_all: one grant is enough for all.
         given: a waiter that is killed after its grant has taken it nevertheless (a value that was sent).
         in_turn: waiters are served before newcomers, sooner or later.  (Whoever comes when a condition is
-            true, or data are there, need not wait; SimpleQueue takes no lock, and promises no order.)
+            true, or data are there, need not wait.)
     """
 
     def __init__(
@@ -140,7 +140,6 @@ def getting(kind: Any) -> Point:
             items._waiters if isinstance(items, queue.SimpleQueue) else items.not_empty._waiters
         ),
         items.qsize,
-        in_turn=kind is not queue.SimpleQueue,
     )
 
 
