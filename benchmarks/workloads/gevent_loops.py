@@ -75,7 +75,7 @@ def short_sleeps(operations: int) -> Sample:
 
 def signals(operations: int) -> Sample:
     """From a signal's being sent, by another process, to its Python handler; the median."""
-    import gevent
+    from gevent.event import Event
 
     late: list[float] = []
     # One at a time: the next is sent when this has been handled.
@@ -97,12 +97,19 @@ def signals(operations: int) -> Sample:
     assert sender.stdin is not None
     assert sender.stdout is not None
     handled: list[int] = []
-    signal.signal(signal.SIGUSR1, lambda number, frame: handled.append(time.monotonic_ns()))
+    done = Event()
+
+    def handler(number: int, frame: object) -> None:
+        handled.append(time.monotonic_ns())
+        done.set()
+
+    signal.signal(signal.SIGUSR1, handler)
     for _ in range(operations):
         sender.stdin.write("go\n")
         while not handled:
-            # One long sleep, which nothing but a tick or the end of the whole second interrupts.
-            gevent.sleep(1)
+            # Nothing but the signal, a tick, or the end of the whole second interrupts the loop.
+            done.wait(1)
+        done.clear()
         late.append((handled.pop() - int(sender.stdout.readline())) / 1e9)
     sender.stdin.close()
     sender.wait()
