@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from greenlet import getcurrent
 
 from greenify import core
-from greenify.core import hub as _hub
+from greenify.core import registry as _registry
 from greenify.core.timers import Entry
 from greenify.errors import HubError, TaskExit
 from greenify.task import Task
@@ -123,7 +123,7 @@ def call_from_thread(function: Callable[..., object], *args: Any) -> Handle:
     Raises:
         HubError: the main thread has not used greenify yet, so nothing there would run the call.
     """
-    hub = _hub._home
+    hub = _registry._home
     if hub is None:
         raise HubError(
             "the main thread has no hub yet: start a task there, or wait with greenify, before this"

@@ -33,7 +33,15 @@ ROOMS: tuple[tuple[str, ...], ...] = (
 OWNED = {"pyuv": "greenify.core.loop", "greenify._vendor": "greenify.core.loop"}
 
 # What a room may not import although it lies below: the descriptions of patches know nothing of the engine.
-FORBIDDEN = {"greenify.patches": ("greenify.core.loop", "greenify.core.hub", "greenlet", "pyuv")}
+FORBIDDEN = {
+    "greenify.patches": (
+        "greenify.core.loop",
+        "greenify.core.hub",
+        "greenify.core.registry",
+        "greenlet",
+        "pyuv",
+    )
+}
 
 # Calls back up within a room, made at run time: (from, to) -> why it cannot be helped.
 UPWARD = {

@@ -9,7 +9,8 @@ from greenify.core import rivals as _rivals  # noqa: F401 - refuses to work unde
 # isort: split
 from greenify.core import fork as _fork  # noqa: F401 - registers the after-fork hook
 from greenify.core import signals as _signals  # noqa: F401 - registers the wake-up descriptor
-from greenify.core.hub import Hub, current_hub, get_hub, home_hub, new_waiter, sleep
+from greenify.core.hub import Hub
+from greenify.core.registry import current_hub, get_hub, home_hub, new_waiter, sleep
 from greenify.core.waiters import HubWaiter, ThreadWaiter, Waiter
 from greenify.core.waiting import forget, wait
 

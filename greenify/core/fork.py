@@ -15,9 +15,10 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from greenify.core import hub as _hub
+from greenify.core import registry as _registry
 from greenify.core import signals, slices, waiters
 from greenify.core.entries import Call
+from greenify.core.hub import Hub
 
 __all__ = ["fork_hooks"]
 
@@ -30,8 +31,8 @@ fork_hooks: list[Any] = []
 def _after_in_child() -> None:
     waiters.generation += 1
     slices.forked()
-    old = _hub.current_hub()
-    lost = _hub.abandon_all()
+    old = _registry.current_hub()
+    lost = _registry.abandon_all()
     _kept.extend(lost)
     # Before its number can become another file's.
     signals.release_wakeup_fd()
@@ -45,7 +46,7 @@ def _after_in_child() -> None:
         hook()
 
 
-def _release(hub: _hub.Hub, inside: bool) -> None:
+def _release(hub: Hub, inside: bool) -> None:
     """Close the descriptors of a hub of the parent."""
     with contextlib.suppress(OSError):  # a kqueue is not inherited
         hub.descriptors.close()
@@ -53,7 +54,7 @@ def _release(hub: _hub.Hub, inside: bool) -> None:
     hub.loop.forked(inside)
 
 
-def _adopt(old: _hub.Hub) -> None:
+def _adopt(old: Hub) -> None:
     """Move the forking greenlet from the parent's hub to one of the child's own."""
     current = getcurrent()
     if current is old.greenlet:
@@ -70,7 +71,7 @@ def _adopt(old: _hub.Hub) -> None:
         if hasattr(top, "hub"):
             del top.hub
         return
-    fresh = _hub.Hub()
+    fresh = Hub()
     fresh.main = top
     for each in threads:
         # Not only the top: a child that forks again has the thread of the first fork below.
@@ -78,7 +79,7 @@ def _adopt(old: _hub.Hub) -> None:
             each.hub = fresh
     top.hub = fresh
     fresh.tasks.add(top)
-    _hub.install(fresh)
+    _registry.install(fresh)
     # Started now, for it has to catch what leaves the task: its parent would be the parent process's
     # main greenlet.
     end: Any = greenlet(_await_end, fresh.greenlet)
@@ -100,7 +101,7 @@ def _await_end(forked: greenlet) -> None:
         pass
     except BaseException as exc:
         sys.excepthook(type(exc), exc, exc.__traceback__)
-    hub = _hub.get_hub()
+    hub = _registry.get_hub()
     hub.tasks = {task for task in hub.tasks if not task.dead}
     if hub.tasks:
         hub.last = waiters.HubWaiter(hub)

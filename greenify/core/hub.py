@@ -22,7 +22,6 @@ import _thread
 import logging
 import os
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -39,10 +38,10 @@ from greenify.core.guests import invitations, invite
 from greenify.core.kernel_queue import EAGER_EVENTS, READ_EVENT, WRITE_EVENTS
 from greenify.core.loop import Loop
 from greenify.core.timers import Timers
-from greenify.core.waiters import HubWaiter, ThreadWaiter, Waiter
+from greenify.core.waiters import HubWaiter
 from greenify.core.wakeup import WakeupPipe
 
-__all__ = ["Hub", "current_hub", "get_hub", "home_hub", "new_waiter", "sleep"]
+__all__ = ["Hub"]
 
 _monotonic = time.monotonic
 _native_sleep = time.sleep
@@ -514,28 +513,6 @@ class Hub:
         self.descriptors.close()
 
 
-class _Slot:
-    """Closes a thread's hub when the thread ends; the main thread's is kept for the process."""
-
-    __slots__ = ("_close", "hub")
-
-    def __init__(self, hub: Hub, kept: bool) -> None:
-        self.hub = hub
-        self._close = None if kept else _close_with_thread
-
-    def __del__(self) -> None:
-        if self._close is not None:
-            self._close(self.hub)
-
-
-def _close_with_thread(hub: Hub) -> None:
-    # The slot can also die elsewhere: in a forked child, which has abandoned the hub.
-    if hub.abandoned or hub.foreign():
-        return
-    hubs.discard(hub)
-    hub.close()
-
-
 def _close_elsewhere(loop: Loop) -> None:
     # The state of the thread that ends is being cleared.  If it is a thread of a C library, pyuv's callbacks,
     # which hold the interpreter by PyGILState, would clear and delete it once more (up to CPython 3.12).
@@ -559,133 +536,3 @@ def _close_elsewhere(loop: Loop) -> None:
 
 # What could not be closed is at least not taken apart by its last reference.
 _unclosed: list[Loop] = []
-
-_local = _thread._local()
-_home: Hub | None = None
-hubs: set[Hub] = set()
-_on_new: list[Callable[[Hub], None]] = []
-
-
-def on_new_hub(function: Callable[[Hub], None]) -> None:
-    """Have ``function(hub)`` called for every hub that is made from now on."""
-    _on_new.append(function)
-
-
-def current_hub() -> Hub | None:
-    """The hub of this OS thread, or None if it has none."""
-    try:
-        hub: Hub = _local.slot.hub
-    except AttributeError:
-        return None
-    return hub
-
-
-def get_hub() -> Hub:
-    """The hub of this OS thread, made now if need be."""
-    try:
-        hub: Hub = _local.slot.hub
-    except AttributeError:
-        return install(Hub())
-    return hub
-
-
-def home_hub() -> Hub:
-    """Where a greenlet goes that is started from an OS thread without a hub.
-
-    The main thread's hub if it has one, for it outlives the others; else a new one on this thread.
-    """
-    hub = current_hub()
-    if hub is not None:
-        return hub
-    if _home is not None:
-        return _home
-    return get_hub()
-
-
-def install(hub: Hub) -> Hub:
-    """Make `hub` the hub of this OS thread."""
-    global _home
-    hubs.add(hub)
-    main = is_main_thread()
-    if main:
-        _home = hub
-    _local.slot = _Slot(hub, main)
-    for function in _on_new:
-        function(hub)
-    return hub
-
-
-def abandon_all() -> list[Hub]:
-    """In a child after a fork: forget every hub of the parent and return them."""
-    global _home, _main_ident
-    _main_ident = _get_ident()
-    lost = list(hubs)
-    for hub in lost:
-        hub.abandoned = True
-    hubs.clear()
-    _home = None
-    _local.__dict__.clear()
-    return lost
-
-
-def is_main_thread() -> bool:
-    """Whether this is the OS thread that Python runs signal handlers in."""
-    return _get_ident() == _main_ident
-
-
-# After a fork the forking OS thread is the main one (`abandon_all`).
-_main_ident: int = threading.main_thread().ident or _get_ident()
-
-
-def new_waiter() -> Waiter:
-    """A waiter for the caller: its greenlet, or its OS thread if that is not the main one and has no hub."""
-    try:
-        # 60 ns less than by way of the OS thread's local data.
-        me: Any = getcurrent()
-        return HubWaiter(me.hub)
-    except AttributeError:
-        pass  # not a thread's own greenlet
-    except RuntimeError:
-        return ThreadWaiter()  # the interpreter is being finalised, and nothing else runs any more
-    try:
-        return HubWaiter(_local.slot.hub)
-    except AttributeError:
-        if is_main_thread():
-            return HubWaiter(get_hub())
-        return ThreadWaiter()
-
-
-def sleep(seconds: float = 0) -> None:
-    """Park the calling greenlet, so that the others run.  Any thread may call it.
-
-    An OS thread that has no hub sleeps natively; the main thread gets a hub.
-
-    Args:
-        seconds: how long; 0 or less lets those run once that are ready.
-    """
-    hub = current_hub()
-    if hub is None:
-        if not is_main_thread() or finalising():
-            _native_sleep(max(0.0, seconds))
-            return
-        hub = get_hub()
-    try:
-        if seconds <= 0:
-            hub.pause()
-            return
-        waiter = HubWaiter(hub)
-    except RuntimeError:
-        if not finalising():
-            raise
-        _native_sleep(max(0.0, seconds))
-        return
-    waiter.wait(_monotonic() + seconds)
-
-
-def finalising() -> bool:
-    """Whether the interpreter is being finalised: greenlet tells nobody apart then, and nothing else runs."""
-    try:
-        getcurrent()
-    except RuntimeError:
-        return True
-    return False

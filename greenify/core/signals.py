@@ -20,8 +20,9 @@ from functools import partial
 from types import FrameType, SimpleNamespace
 from typing import Any
 
-from greenify.core import hub as _hub
+from greenify.core import registry as _registry
 from greenify.core import slices
+from greenify.core.hub import Hub
 from greenify.core.waiters import Waiter
 
 __all__ = [
@@ -40,7 +41,7 @@ _kill = os.kill
 _getpid = os.getpid
 _start_native = _thread.start_new_thread
 _interrupt_main: Any = _thread.interrupt_main
-_holder: _hub.Hub | None = None
+_holder: Hub | None = None
 _user_fd = -1
 _user_warns = True
 
@@ -48,10 +49,10 @@ _user_warns = True
 pausing: set[Waiter] = set()
 
 
-def hold_wakeup_fd(hub: _hub.Hub) -> None:
+def hold_wakeup_fd(hub: Hub) -> None:
     """Make the pair of `hub`, the main thread's, the process's wake-up descriptor."""
     global _holder
-    if not _hub.is_main_thread():
+    if not _registry.is_main_thread():
         return
     previous = _set_wakeup_fd(hub.pair.writer.fileno(), warn_on_full_buffer=False)
     if _holder is None and previous != _user_fd:
@@ -73,7 +74,7 @@ def release_wakeup_fd() -> None:
             _set_wakeup_fd(-1)
 
 
-def holding() -> _hub.Hub | None:
+def holding() -> Hub | None:
     """The hub whose pair is the process's wake-up descriptor, if there is one."""
     return _holder
 
@@ -186,7 +187,7 @@ class MainHandler:
         self.original = original
 
     def __call__(self, signum: int, frame: FrameType | None) -> Any:
-        hub = _hub.current_hub()
+        hub = _registry.current_hub()
         if hub is not None and _user_fd != -1:
             # Written by the interpreter before the handler ran: whoever looks now has to find it there.
             hub.pair.switch()
@@ -198,4 +199,4 @@ class MainHandler:
         return None
 
 
-_hub.on_new_hub(hold_wakeup_fd)
+_registry.on_new_hub(hold_wakeup_fd)

@@ -19,7 +19,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from greenify.core import hub as _hub
+from greenify.core import registry as _registry
 
 __all__ = [
     "BYTE",
@@ -69,14 +69,14 @@ def allow(yes: bool) -> None:
     allowed = yes
     if not yes:
         disarm()
-        if _getsignal(SIGNAL) is on_tick and _hub.is_main_thread():
+        if _getsignal(SIGNAL) is on_tick and _registry.is_main_thread():
             _native_signal(SIGNAL, signal.SIG_DFL)
 
 
 def arm() -> None:
     """Start to tick, if that is allowed and nobody else uses the signal.  For the main OS thread's hub."""
     global armed
-    if armed or not allowed or not _hub.is_main_thread():
+    if armed or not allowed or not _registry.is_main_thread():
         return
     handler = _getsignal(SIGNAL)
     if handler is not on_tick:
@@ -107,7 +107,7 @@ def give_up() -> None:
 def on_tick(signum: int, frame: FrameType | None) -> None:
     """The handler: end the slice of a greenlet that has had the interpreter for a whole tick."""
     global _last
-    hub = _hub.current_hub()
+    hub = _registry.current_hub()
     if hub is None or not armed:
         return
     if not hub.tasks:

@@ -6,7 +6,7 @@ import select
 import time
 
 from greenify.core.descriptors import bad_descriptor
-from greenify.core.hub import current_hub, finalising, get_hub, hubs, is_main_thread
+from greenify.core.registry import current_hub, finalising, get_hub, hubs, is_main_thread
 
 __all__ = ["forget", "wait"]
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from greenify.core import waiters
-from greenify.core.hub import current_hub, get_hub, is_main_thread
+from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.core.waiters import HubWaiter
 
 __all__ = ["Workers", "default_workers"]

@@ -10,7 +10,8 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from greenify.core.hub import Hub, hubs
+from greenify.core.hub import Hub
+from greenify.core.registry import hubs
 from greenify.green.thread import GreenThread
 
 __all__ = ["make_set_async_exc"]

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from greenify import core
-from greenify.core.hub import current_hub, is_main_thread
+from greenify.core.registry import current_hub, is_main_thread
 from greenify.green._children import on_own_thread
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 
 from greenify import core
 from greenify.core.fork import fork_hooks
-from greenify.core.hub import Hub, get_hub
+from greenify.core.hub import Hub
+from greenify.core.registry import get_hub
 from greenify.core.waiters import HubWaiter
 from greenify.core.workers import default_workers
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from greenify import core
 from greenify.core.descriptors import Descriptor
-from greenify.core.hub import Hub, current_hub, get_hub, is_main_thread
+from greenify.core.hub import Hub
+from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.green.interests import REFUSALS, until_on_thread
 
 __all__ = ["number_of"]

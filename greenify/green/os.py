@@ -20,7 +20,7 @@ from stat import S_ISFIFO, S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from greenify import core
-from greenify.core.hub import hubs
+from greenify.core.registry import hubs
 from greenify.green._children import EVENTS, on_own_thread, wait_for_change, wait_for_end
 from greenify.green._rest import complete
 from greenify.green.descriptor_io import (

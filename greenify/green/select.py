@@ -17,7 +17,7 @@ from operator import index
 from types import MethodType
 from typing import Any
 
-from greenify.core.hub import current_hub, is_main_thread
+from greenify.core.registry import current_hub, is_main_thread
 from greenify.green._rest import complete
 from greenify.green.interests import until
 from greenify.green.kernel_queues import number_of

@@ -20,7 +20,7 @@ from greenlet import greenlet
 
 from greenify import core
 from greenify.core import slices
-from greenify.core.hub import current_hub, hubs, is_main_thread
+from greenify.core.registry import current_hub, hubs, is_main_thread
 from greenify.core.signals import MainHandler, chain, holding, pausing
 from greenify.green._rest import complete
 from greenify.green._signalfd import open_signalfd

@@ -24,8 +24,8 @@ from typing import Any, TypeVar
 
 from greenify import core
 from greenify.core.descriptors import Descriptor, Side, bad_descriptor
-from greenify.core.hub import current_hub, finalising, get_hub, is_main_thread
 from greenify.core.kernel_queue import WRITE
+from greenify.core.registry import current_hub, finalising, get_hub, is_main_thread
 
 __all__ = [
     "SocketState",

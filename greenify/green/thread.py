@@ -19,7 +19,8 @@ from greenify import core
 from greenify.core import slices
 from greenify.core.entries import Throw
 from greenify.core.fork import fork_hooks
-from greenify.core.hub import Hub, hubs, on_new_hub
+from greenify.core.hub import Hub
+from greenify.core.registry import hubs, on_new_hub
 from greenify.core.workers import default_workers
 from greenify.errors import TaskExit
 from greenify.event import Event

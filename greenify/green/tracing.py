@@ -16,7 +16,7 @@ from typing import Any
 
 import greenlet
 
-from greenify.core.hub import hubs
+from greenify.core.registry import hubs
 from greenify.core.stacks import frames
 from greenify.green.builtin import BuiltinTwin
 from greenify.identity import get_ident

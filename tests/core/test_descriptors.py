@@ -436,7 +436,7 @@ class TestTooManyFiles:
                 refused += 1
             else:
                 break
-            assert core.current_hub() is None and core.hub.hubs == set()
+            assert core.current_hub() is None and core.registry.hubs == set()
             resource.setrlimit(resource.RLIMIT_NOFILE, (before + 50, hard))
             assert open_files() == before, (spare, open_files(), before)
         resource.setrlimit(resource.RLIMIT_NOFILE, (before + 50, hard))

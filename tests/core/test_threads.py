@@ -366,7 +366,7 @@ def rounds(count):
         while len(os.listdir("/proc/self/task")) > 1:
             assert time.monotonic() < limit
             core.sleep(0.0005)
-        assert len(core.hub.hubs) == 1
+        assert len(core.registry.hubs) == 1
 waiters = []
 core.get_hub()
 rounds(5)
@@ -403,7 +403,7 @@ def rounds(count):
         ident = ctypes.c_ulong()
         assert libc.pthread_create(ctypes.byref(ident), None, callback, None) == 0
         assert libc.pthread_join(ident, None) == 0
-        assert ended.pop() not in core.hub.hubs
+        assert ended.pop() not in core.registry.hubs
 rounds(2)
 before = open_files()
 rounds(20)
