@@ -23,6 +23,7 @@ import sys
 import sysconfig
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -315,3 +316,20 @@ def _describe(why: str, command: list[str], stdout: str, stderr: str) -> str:
 
 def _text(output: str | bytes | None) -> str:
     return output.decode("utf-8", "backslashreplace") if isinstance(output, bytes) else output or ""
+
+
+def switches(pid: int) -> int:
+    """How often a process has gone to sleep; -1 while it is awake."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    if "\nState:\tS" not in status:
+        return -1
+    return int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+
+
+def wait_until_asleep(pid: int) -> int:
+    """Wait until a process sits in a system call: natively, one that a signal only precedes goes on."""
+    before = -1
+    while (now := switches(pid)) != before or now == -1:
+        before = now
+        time.sleep(0.02)
+    return now

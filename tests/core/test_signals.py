@@ -10,6 +10,7 @@ import time
 import pytest
 
 from tests.core.run import run, running
+from tests.support import wait_until_asleep
 
 # How the main greenlet of the child waits, with nothing that would ever end that wait.
 WAITS = {
@@ -126,38 +127,38 @@ from greenlet import getcurrent
 class Stop(BaseException):
     pass
 hub = core.get_hub()
-class Again:
-    def __init__(self, number):
-        self.number = number
-    def due(self):
-        number, self.number = self.number, None
-        if number is not None:
-            os.kill(os.getpid(), number)
 def handler(number, frame):
     if getcurrent() is hub.greenlet:
         raise Stop(number)
-    # The main greenlet was not back in its wait yet.
-    hub.timers.add(later(0.005), Again(number))
+    # The main greenlet was busy with the one before.
+    got.add(number)
+    waiter.wake()
 numbers = [signal.SIGUSR1, signal.SIGALRM, signal.SIGTERM, signal.SIGHUP]
 for number in numbers:
     signal.signal(number, handler)
 reader, writer = pipe()
 tasks = [spawn(core.wait, reader, False) for _ in range(3)]
 core.sleep(0)
+got = set()
+hits = 0
 print("ready", flush=True)
 for _ in range(10):
-    got = set()
     while got != set(numbers):
+        waiter = core.new_waiter()
         try:
-            core.sleep(1000)
+            if got != set(numbers):
+                waiter.wait()
         except Stop as exc:
+            hits += 1
             # Python 3.10 runs the next handler at the very beginning of an `except` block.
             while exc is not None:
                 if isinstance(exc, Stop):
                     assert exc.args[0] not in got
                     got.add(exc.args[0])
                 exc = exc.__context__
+    got.clear()
     print("again", flush=True)
+assert hits >= 10
 os.write(writer, b"x")
 assert [task.join(10) for task in tasks] == [True] * 3
 still_works()
@@ -168,6 +169,7 @@ assert time.process_time() - before < 0.1
     with running(code) as child:
         assert child.readline() == "ready"
         for _ in range(10):
+            wait_until_asleep(child.pid)
             # Stopped, so that all of them arrive at the same moment.
             child.send_signal(signal.SIGSTOP)
             for number in (signal.SIGUSR1, signal.SIGALRM, signal.SIGTERM, signal.SIGHUP):

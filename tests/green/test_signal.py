@@ -5,13 +5,12 @@ from __future__ import annotations
 import signal
 import statistics
 import time
-from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from tests.green.test_os import BOTH, PRELUDE, check
-from tests.support import running_python
+from tests.support import running_python, switches, wait_until_asleep
 
 # How the main thread of a child waits for ever, in the program's own terms.
 WAITS = {
@@ -83,23 +82,6 @@ for _ in range(3):
     hanging_thread()
 """
 )
-
-
-def switches(pid: int) -> int:
-    """How often a process has gone to sleep; -1 while it is awake."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    if "\nState:\tS" not in status:
-        return -1
-    return int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
-
-
-def wait_until_asleep(pid: int) -> int:
-    """Wait until a process sits in a system call: natively, one that a signal only precedes goes on."""
-    before = -1
-    while (now := switches(pid)) != before or now == -1:
-        before = now
-        time.sleep(0.02)
-    return now
 
 
 class TestHandlers:
