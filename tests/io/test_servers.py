@@ -170,11 +170,13 @@ class TestErrors:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         taken = []
         with StreamServer(LOCAL, echo) as server, socket.socket() as client:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 10, hard))
+            spare = os.dup(0)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(spare, client.fileno()) + 10, hard))
             try:
                 with pytest.raises(OSError, match="Too many"):
                     while True:
                         taken.append(os.dup(0))
+                taken.append(spare)
                 client.connect(server.address)
                 client.sendall(b"x")
                 until(lambda: caplog.records)
