@@ -56,7 +56,10 @@ def _curve(results: Results, axes: Any, prefix: str, inverted: bool) -> bool:
             axes.plot(*zip(*sorted(points), strict=True), "o-", label=layer, color=_COLOURS[layer])
     axes.set_xscale("log")
     axes.set_xlabel("connections")
-    axes.set_ylim(bottom=0)
+    if inverted:
+        axes.set_ylim(bottom=0)
+    else:
+        axes.set_yscale("log")
     axes.grid(alpha=0.3)
     if drawn:
         axes.legend()
@@ -69,7 +72,6 @@ def _curves(results: Results, plt: Any) -> Any:
     left.set_ylabel("round trips per second of the server's processor time")
     drawn = _curve(results, right, "memory-connection-", inverted=False) or drawn
     right.set_ylabel("KiB per parked connection and its thread")
-    right.set_yscale("log")
     figure.suptitle(f"An echo server, Python {results.about['python']}")
     return figure if drawn else None
 
