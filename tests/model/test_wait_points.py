@@ -418,12 +418,13 @@ def test_everybody_is_served_in_time(point: Point) -> None:
 def test_sleeping_leaves_no_timer() -> None:
     hub = core.get_hub()
     settle()
-    before = len(hub.timers.heap)
-    tasks = [spawn(core.sleep, 1000) for _ in range(100)]
+    before = hub.timers.pending()
+    tasks = [spawn(core.sleep, 1000) for _ in range(1000)]
     settle()
     for task in tasks:
         task.kill()
     for task in tasks:
         assert task.join(LONG)
-    core.sleep(0.001)
-    assert len(hub.timers.heap) <= before + 50, "cancelled timers are to be thrown away"
+    assert hub.timers.pending() <= before
+    # Some hundred are kept until throwing them away pays.
+    assert len(hub.timers.heap) <= 2 * before + 300, "cancelled timers are to be thrown away"
