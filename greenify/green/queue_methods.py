@@ -73,7 +73,7 @@ def put(self: Any, item: Any, block: bool = True, timeout: float | None = None) 
                 self._put(item)
             self.unfinished_tasks += 1
             if not_empty._waiters:
-                _wake_getter(self, not_empty)
+                _wake_getter(self, not_empty, 1)
     finally:
         mutex._put_back()
     if left:
@@ -116,23 +116,27 @@ def get(self: Any, block: bool = True, timeout: float | None = None) -> Any:
     return _native_get(self, block, timeout) if left else item
 
 
-def _wake_getter(self: Any, not_empty: Any) -> None:
-    """With the mutex held, and an item in the queue: wake a getter unless one is on its way."""
+def _wake_getter(self: Any, not_empty: Any, items: int) -> None:
+    """With the mutex held: wake somebody for the last `items` in the queue unless a getter is on its way."""
     coming = self.__dict__.get(_COMING)
-    if coming is not None and not coming.hub.abandoned:
-        return
+    if coming is not None:
+        if not coming.hub.abandoned:
+            return
+        items = self._qsize()
     waiters = not_empty._waiters
-    while waiters:
+    while waiters and items > 0:
         waiter = waiters.popleft()
         if waiter.__class__ is _Getter:
             if waiter.hub.abandoned:
                 continue
             self.__dict__[_COMING] = waiter
-        elif not getattr(waiter, "alive", True):
-            continue
-        # Others wait with the original code, or directly on the condition: one wake-up each, as ever.
-        waiter.release()
-        return
+            waiter.release()
+            return
+        if getattr(waiter, "alive", True):
+            # It waits with the original code (native threads, time-outs) or directly on the condition: it
+            # takes one item and wakes nobody for the others.
+            waiter.release()
+            items -= 1
 
 
 def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
@@ -160,7 +164,7 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
         number = self._qsize()
         if number:
             if number > 1 and waiters:
-                _wake_getter(self, not_empty)
+                _wake_getter(self, not_empty, number - 1)
             return True
         if _HAS_SHUTDOWN and self.is_shutdown:
             return False
@@ -175,8 +179,8 @@ def _give_up(self: Any, mutex: Lock, not_empty: Any, waiter: _Getter) -> None:
             not_empty._waiters.remove(waiter)
         except ValueError:
             pass  # somebody has cleared the list
-    elif not_empty._waiters and self._qsize():
-        _wake_getter(self, not_empty)
+    elif not_empty._waiters:
+        _wake_getter(self, not_empty, self._qsize())
 
 
 QUEUE_METHODS: dict[str, Any] = {"put": put, "get": get}

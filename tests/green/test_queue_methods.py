@@ -116,6 +116,22 @@ PROGRAMS = {
         everybody.wait(10)
         print(sorted(got), q.not_empty._waiters)
         """,
+    "getters with and without a time-out": """
+        q = queue.Queue()
+        got = []
+        everybody = threading.Barrier(6)
+        def work(*args):
+            got.append(q.get(*args))
+            everybody.wait(10)
+        threads = []
+        for args in ((), (True, 60), (True, 60), (), (True, 60)):
+            threads.append(start(work, *args))
+            until(lambda: len(q.not_empty._waiters) == len(threads))
+        for item in range(5):
+            q.put(item)
+        everybody.wait(10)
+        print(sorted(got), q.not_empty._waiters)
+        """,
     "a bounded queue": """
         q = queue.Queue(2)
         got = []

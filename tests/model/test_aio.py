@@ -502,7 +502,10 @@ AIOHTTP = """
         def log_message(self, *args):
             pass
 
-    server = http.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(http.ThreadingHTTPServer):
+        request_queue_size = 128  # all connect at once
+
+    server = Server(("127.0.0.1", 0), Handler)
     serving = spawn(server.serve_forever, 0.01)
 
     async def connect():
