@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from benchmarks.layers import LAYERS
 from benchmarks.results import Results
 from benchmarks.runner import Failed, Plan, run, run_once
 from benchmarks.sample import Sample, timed
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.workloads import WORKLOADS, Workload, startup
 
 
 def _results(**costs: list[float]) -> Results:
@@ -52,6 +53,26 @@ class TestRegistry:
                 # The memory of a connection is measured along with a server's time.
                 row = row.replace("memory-connection", "server")
                 assert layer in WORKLOADS[row].all_layers, goal
+
+
+class TestStartup:
+    @pytest.mark.parametrize("measure", [startup.patching, startup.import_time])
+    def test_nothing_is_compiled_while_it_is_measured(
+        self,
+        measure: Callable[[str], Sample],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Or a layer that pip has installed is compared with one that is compiled at each start."""
+        monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        module = tmp_path / "layer_of_this_test.py"
+        log = tmp_path / "log"
+        module.write_text(
+            f"import os\nopen({str(log)!r}, 'a').write(f'{{os.path.exists(__cached__)}}\\n')\n"
+        )
+        measure("import layer_of_this_test")
+        assert log.read_text().split() == ["True", "True"]  # the first run wrote it
 
 
 class TestRunning:
