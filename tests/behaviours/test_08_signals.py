@@ -123,7 +123,8 @@ class TestHandlers:
             def tick(number, frame):
                 assert threading.current_thread() is threading.main_thread()
                 ticks.append(number)
-                if len(ticks) == 5:
+                # On a busy machine one more may be on its way by now.
+                if len(ticks) >= 5:
                     signal.setitimer(which, 0)
                     enough.set()
             signal.signal(number, tick)
@@ -133,7 +134,7 @@ class TestHandlers:
             else:
                 while not enough.is_set():
                     sum(range(1000))
-            assert ticks == [number] * 5
+            assert len(ticks) >= 5 and set(ticks) == {number}
             assert signal.getitimer(which) == (0, 0)
         signal.signal(signal.SIGALRM, lambda number, frame: 1 / 0)
         signal.alarm(1)

@@ -241,28 +241,42 @@ assert first.join(10) is True and second.join(10) == 6
 def test_run_inside_run(how: str) -> None:
     # A handler or a finaliser comes in the middle of `run` and calls it again: nothing may be locked then.
     run(f"""{READY}
-import gc
+import gc, itertools
 workers = Workers(limit=4, idle=0.0005)
 inner = [0]
 def again(*args):
+    if args:
+        hit_soon()
     assert workers.run(int, 7) == 7
     inner[0] += 1
+# Two signals for each call, one in the middle of the other's handler.  A timer that goes on by itself would, on a
+# busy machine, keep the handler running for ever.
+signals_left = 0
+delays = itertools.cycle(range(1, 40))
+def hit_soon():
+    global signals_left
+    if signals_left:
+        signals_left -= 1
+        signal.setitimer(signal.ITIMER_REAL, next(delays) * 2e-5)
 class Cycle:
     def __init__(self):
         self.me = self
     def __del__(self):
         again()
 def work():
+    global signals_left
     while time.monotonic() < limit:
         if {how == "finaliser"}:
             Cycle()
+        else:
+            signals_left = 2
+            hit_soon()
         assert workers.run(int, 6) == 6
 limit = later(1.5)
 if {how == "finaliser"}:
     gc.set_threshold(1)
 else:
     signal.signal(signal.SIGALRM, again)
-    signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
 work()
 signal.setitimer(signal.ITIMER_REAL, 0)
 gc.set_threshold(700)
