@@ -136,6 +136,8 @@ class SimpleQueue(Generic[T]):
             hand = []
 
     def _leave(self, waiter: Waiter) -> None:
+        # Whoever has taken it out and is about to wake it, on another OS thread, will see that it has gone.
+        waiter.woken = True
         if self._handed:
             self._put_back(self._handed.pop(waiter, None))
         try:
@@ -157,13 +159,20 @@ class SimpleQueue(Generic[T]):
                 waiter = waiters.popleft()
             except IndexError:
                 return
-            if waiter.alive:
-                if self._handed and waiter in self._handed and not self._hand_over(waiter):
-                    if not self._items:
-                        return
-                    continue
-                self._coming = waiter
+            if waiter.woken or not waiter.alive:
+                continue
+            if self._handed and waiter in self._handed and not self._hand_over(waiter):
+                if not self._items:
+                    return
+                continue
+            self._coming = waiter
+            if not waiter.woken:
                 waiter.wake()
+                return
+            # It has left: nobody shall wait for it.
+            if self._coming is waiter:
+                self._coming = None
+            if not self._items:
                 return
 
     def _hand_over(self, waiter: Waiter) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
+
+import pytest
 
 from greenify import event, locks, queue
 from tests.model.interleave import at_every_step
@@ -166,6 +169,109 @@ class TestSimpleQueue:
             thread.start()
             thread.join()
             assert (got == [1]) == (bool(put) and q.empty())
+            assert not q._waiters
+
+
+class Parked(Waiter):
+    """What a `Getter` waits with."""
+
+    def __init__(self, getter: Getter) -> None:
+        super().__init__()
+        self._getter = getter
+
+    def wait(self, deadline: float | None) -> bool:
+        self._getter.parked.release()
+        self._getter.go_on.acquire()
+        if self._getter.killed:
+            raise InterruptedError
+        return self.woken
+
+
+class Getter:
+    """A `get` on an OS thread of its own, which stands in its wait until the test lets it go on.
+
+    Args:
+        lost: it has been woken once already, and a newcomer was faster.
+    """
+
+    def __init__(self, q: Any, monkeypatch: pytest.MonkeyPatch, lost: bool = False) -> None:
+        self.parked = threading.Semaphore(0)
+        self.go_on = threading.Semaphore(0)
+        self.killed = False
+        self._outcome: Any = None
+        with monkeypatch.context() as patch:
+            patch.setattr(queue.core, "new_waiter", self._new_waiter)
+            self._thread = threading.Thread(target=self._run, args=(q,))
+            self._thread.start()
+            self.parked.acquire()
+            if lost:
+                q.put(0)
+                assert q.get() == 0 and self.woken
+                self.go_on.release()
+                self.parked.acquire()
+
+    def _new_waiter(self) -> Parked:
+        self._waiter = Parked(self)
+        return self._waiter
+
+    def _run(self, q: Any) -> None:
+        try:
+            self._outcome = q.get(timeout=1000)
+        except (queue.Empty, InterruptedError) as exc:
+            self._outcome = exc
+
+    @property
+    def woken(self) -> bool:
+        return self._waiter.woken
+
+    def finish(self, kill: bool = False) -> Any:
+        """End its wait (unless it has been woken, its time is up) and return the item, or its error."""
+        if self._thread.is_alive():
+            self.killed = kill
+            self.go_on.release()
+            self._thread.join()
+        return self._outcome
+
+
+class TestGettersThatLeave:
+    """A getter goes while a put is about to wake it: the queue must not wait for it from then on."""
+
+    @pytest.mark.parametrize("lost", [False, True])
+    @pytest.mark.parametrize("kill", [False, True])
+    def test_while_an_item_is_put(
+        self, kill: bool, lost: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for run in at_every_step(queue):
+            q: Any = queue.SimpleQueue()
+            getter = Getter(q, monkeypatch, lost)
+            other = Getter(q, monkeypatch)
+            run(lambda q=q: q.put(1), lambda getter=getter: getter.finish(kill))
+            outcome = [getter.finish()]
+            if outcome != [1]:
+                assert other.woken
+            q.put(2)
+            assert other.woken
+            outcome.append(other.finish())
+            outcome += [q.get(False) for _ in range(q.qsize())]
+            assert sorted(each for each in outcome if isinstance(each, int)) == [1, 2]
+            last = Getter(q, monkeypatch)
+            q.put(3)
+            assert last.woken and last.finish() == 3
+            assert not q._waiters
+
+    def test_while_two_items_are_put(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for run in at_every_step(queue, 2):
+            q: Any = queue.SimpleQueue()
+            getter = Getter(q, monkeypatch)
+            others = [Getter(q, monkeypatch) for _ in range(2)]
+            run(lambda q=q: q.put(1), getter.finish, lambda q=q: q.put(2))
+            getter.finish()
+            for number, other in enumerate(others, 3):
+                # Each getter on its way wakes the next one while there are items.
+                if not q._items:
+                    q.put(number)
+                assert other.woken
+                other.finish()
             assert not q._waiters
 
 
