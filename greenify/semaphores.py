@@ -1,7 +1,7 @@
 """Semaphore and BoundedSemaphore for greenlets and OS threads alike.
 
 They are locks with several tokens: `locks` explains how the tokens change hands, why a newcomer may be served
-before somebody who waits, and why it can be so only once.
+before somebody who waits, and for how long it can be so.
 """
 
 from __future__ import annotations

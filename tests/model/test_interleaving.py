@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from greenify import event, locks, queue
+from greenify.task import spawn
 from tests.model.interleave import at_every_step
+from tests.model.threads import LONG, settle
 
 
 class Waiter:
@@ -26,7 +29,11 @@ class Waiter:
 def held_lock(*starved: bool) -> tuple[Any, list[Any]]:
     lock = locks.Lock()
     lock.acquire()
-    turns: list[Any] = [locks._Turn(Waiter(), each) for each in starved]  # type: ignore[arg-type]
+    # Who has lost at the beginning of time has waited long enough.
+    turns: list[Any] = [
+        locks._Turn(Waiter(), float("-inf") if each else None, recallable=False)  # type: ignore[arg-type]
+        for each in starved
+    ]
     lock._turns.extend(turns)
     return lock, turns
 
@@ -103,6 +110,39 @@ class TestRelease:
             assert first.waiter.woken
             if again == [True]:
                 assert second.waiter.woken and second.closed and lock.locked()
+
+
+class TestRecall:
+    @pytest.mark.parametrize("barging", [True, False])
+    def test_somebody_else_releases_while_a_wake_up_is_taken_back(self, barging: bool) -> None:
+        """The waiter's wake-up is either left or made again: whoever releases has somebody woken."""
+        for run in at_every_step(locks):
+            lock = locks.Lock()
+            lock.acquire()
+            served: list[bool] = []
+
+            def visit(lock: Any = lock, served: list[bool] = served) -> None:
+                with lock:
+                    served.append(True)
+
+            def intrude(lock: Any = lock) -> None:
+                if barging and lock.acquire(False):
+                    lock.release()
+                elif lock.locked():
+                    lock.release()
+
+            def release_and_acquire(lock: Any = lock) -> None:
+                with suppress(RuntimeError):  # the intruder has released it
+                    lock.release()
+                lock.acquire()
+
+            task = spawn(visit)
+            settle()
+            run(release_and_acquire, intrude)
+            if lock.locked():
+                lock.release()
+            assert task.join(LONG)
+            assert served == [True] and not lock.locked() and not lock._turns
 
 
 class TestAcquire:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from greenlet import greenlet
+from greenlet import getcurrent, greenlet, settrace
 
 from greenify import core, locks
 from greenify.errors import TaskExit
@@ -278,16 +278,22 @@ class TestWaiting:
         for job in [layer.start(work, 0.001 * number) for number in range(1, 30)]:
             job.join()
 
-    def test_a_waiter_that_lost_once_is_handed_the_lock(self) -> None:
-        lock = locks.Lock()
+    @kinds
+    def test_a_waiter_that_has_lost_is_handed_the_lock_in_time(
+        self, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        passed = 0.0
+        monkeypatch.setattr(locks, "_monotonic", lambda: time.monotonic() + passed)
+        lock = OURS[kind]()
         served: list[int] = []
         rounds = 0
 
         def greedy() -> None:
-            nonlocal rounds
+            nonlocal rounds, passed
             while len(served) < 3:
                 with lock:
                     rounds += 1
+                    passed += locks._PATIENCE / 20
                     core.sleep(0)
 
         def patient(number: int) -> None:
@@ -299,9 +305,97 @@ class TestWaiting:
         others = [GREEN.start(patient, number) for number in range(3)]
         for job in (*others, hog):
             job.join()
-        # Each loses against the newcomer once, and is then handed the lock by the next release.
+        # Each may be overtaken as long as its patience lasts, and is then handed the lock.
         assert served == [0, 1, 2]
-        assert rounds < 30
+        assert 10 < rounds < 100
+
+    @kinds
+    def test_a_wake_up_in_vain_costs_no_switch(self, kind: str) -> None:
+        lock = OURS[kind]()
+        greenlets: list[greenlet] = []
+
+        def greedy() -> None:
+            greenlets.append(getcurrent())
+            for _ in range(20):
+                with lock:
+                    core.sleep(0)
+
+        def patient() -> None:
+            greenlets.append(getcurrent())
+            lock.acquire()
+
+        hog = GREEN.start(greedy)
+        core.sleep(0)
+        others = [GREEN.start(patient) for _ in range(3)]
+        settle(1)
+        switches: list[greenlet] = []
+
+        def trace(event: str, args: Any) -> None:
+            switches.extend(args)
+
+        before = settrace(trace)
+        try:
+            for _ in range(10):
+                core.sleep(0)
+        finally:
+            settrace(before)
+        assert greenlets[0] in switches
+        assert not {*switches} & {*greenlets[1:]}
+        hog.join()
+        others[0].join()
+        assert [job.ended for job in others] == [True, False, False] and len(lock._turns) == 2
+
+    def test_a_recalled_waiter_can_be_killed(self) -> None:
+        for moment in range(3):
+            lock = locks.Lock()
+            lock.acquire()
+            victim, other = GREEN.start(lock.acquire), GREEN.start(lock.acquire)
+            settle()
+            for step in range(3):
+                if step == moment:
+                    task_of(victim).kill()
+                if step == 0:
+                    lock.release()
+                elif step == 1:
+                    assert (
+                        lock.acquire()
+                    )  # and the wake-up is recalled, unless the end is on its way
+            settle()
+            assert isinstance(victim.outcome[0][1], TaskExit) and not other.ended
+            lock.release()
+            assert other.join() is True
+            assert not lock._turns
+
+    def test_a_waiter_with_a_time_limit_is_not_recalled(self) -> None:
+        lock = locks.Lock()
+        lock.acquire()
+        waiting = GREEN.start(lambda: lock.acquire(timeout=0.001))
+        settle()
+        for _ in range(50):
+            lock.release()
+            assert lock.acquire()
+        assert waiting.join() is False
+
+    def test_recalled_beside_a_sleep(self) -> None:
+        """What is taken back is the wake-up of the lock, nothing else that the waiter waits for later."""
+        lock = locks.Lock()
+        lock.acquire()
+        log: list[str] = []
+
+        def work() -> None:
+            with lock:
+                log.append("had it")
+            core.sleep(0)
+            log.append("slept")
+
+        job = GREEN.start(work)
+        settle()
+        lock.release()
+        core.sleep(0)  # the waiter takes and releases the lock, and is ready again
+        assert log == ["had it"]
+        assert lock.acquire()
+        job.join()
+        assert log == ["had it", "slept"]
 
     def test_raw_greenlets_wait_and_own_for_the_thread_they_run_in(self) -> None:
         lock, owned = locks.Lock(), locks.RLock()
@@ -380,7 +474,10 @@ class TestGivingUp:
                     assert not lock._turns
         assert 36 < killed < 72
 
-    def test_starved_waiter_is_killed_after_the_hand_over(self) -> None:
+    def test_starved_waiter_is_killed_after_the_hand_over(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(locks, "_PATIENCE", 0.0)
         lock = locks.Lock()
         lock.acquire()
         victim = GREEN.start(lock.acquire)
