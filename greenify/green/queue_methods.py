@@ -155,12 +155,13 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
             try:
                 waiter.wait()
             finally:
-                if waiter.woken and self.__dict__.get(_COMING) is waiter:
-                    self.__dict__[_COMING] = None
                 mutex._take_uninterrupted()
         except BaseException:
             _give_up(self, mutex, not_empty, waiter)
             raise
+        # Not before the mutex is ours: a put that comes while we wait for it need not wake anybody else.
+        if self.__dict__.get(_COMING) is waiter:
+            self.__dict__[_COMING] = None
         number = self._qsize()
         if number:
             if number > 1 and waiters:
@@ -173,7 +174,10 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
 
 
 def _give_up(self: Any, mutex: Lock, not_empty: Any, waiter: _Getter) -> None:
-    # With the mutex held, but for a greenlet that is being collected.
+    # With the mutex held, but for a greenlet that is being collected.  It may have been woken after it was
+    # interrupted, while it waited for the mutex.
+    if self.__dict__.get(_COMING) is waiter:
+        self.__dict__[_COMING] = None
     if not waiter.woken:
         try:
             not_empty._waiters.remove(waiter)

@@ -224,3 +224,52 @@ def test_a_getter_that_is_killed_passes_its_item_on() -> None:
     """
     shown = run_python(code, check=True).stdout
     assert shown == "[('a', 'killed'), ('b', 1), ('c', 2)] 0 0\n"
+
+
+def test_a_getter_that_is_woken_while_it_is_being_killed() -> None:
+    code = """
+    import threading, queue, time
+    import greenify
+    from greenlet import getcurrent
+    from greenify.core.entries import Throw
+
+    class Slow(queue.Queue):
+        def _put(self, item):
+            super()._put(item)
+            if item == 1:
+                # With the mutex held: the getter gets its exception and has to wait for the mutex.
+                greenify.core.get_hub().ready.append(Throw(found["a"], KeyError()))
+                while not self.mutex._turns:
+                    time.sleep(0)
+
+    q = Slow()
+    got = []
+    found = {}
+
+    def work(name):
+        found[name] = getcurrent()
+        try:
+            got.append((name, q.get()))
+        except KeyError:
+            got.append((name, "killed"))
+
+    def start(name):
+        waiting = len(q.not_empty._waiters)
+        threads.append(threading.Thread(target=work, args=(name,), daemon=True))
+        threads[-1].start()
+        while len(q.not_empty._waiters) == waiting:
+            time.sleep(0)
+
+    threads = []
+    start("a")
+    start("b")
+    q.put(1)
+    for thread in threads:
+        thread.join(10)
+    start("c")
+    q.put(2)
+    threads[-1].join(10)
+    print(got, q.qsize(), len(q.not_empty._waiters))
+    """
+    shown = run_python(code, check=True).stdout
+    assert shown == "[('a', 'killed'), ('b', 1), ('c', 2)] 0 0\n"
