@@ -22,20 +22,23 @@ def native_threads():
 @pytest.mark.smoke
 def test_results_errors_and_concurrency() -> None:
     run(f"""{READY}
+begun = []
+ticks = 0
 def call(value, *, error=None):
-    native_sleep(0.05)
+    begun.append(value)
+    limit = later(20)
+    # All at the same time, and the tasks go on meanwhile.
+    while len(begun) < 16 or ticks < 5:
+        assert time.monotonic() < limit, (begun, ticks)
+        native_sleep(0.001)
     if error is not None:
         raise error
     return value, _thread.get_ident()
 
-start = time.monotonic()
 jobs = [spawn(default_workers.run, call, number) for number in range(16)]
-ticks = 0
 while not all(job.ended for job in jobs):
-    core.sleep(0.005)
+    core.sleep(0.001)
     ticks += 1
-assert ticks >= 5
-assert time.monotonic() - start < 0.5
 results = [job.join() for job in jobs]
 assert [value for value, ident in results] == list(range(16))
 assert _thread.get_ident() not in {{ident for value, ident in results}}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures as native
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +40,7 @@ class Ticker:
 
     def __enter__(self) -> Ticker:
         self.ticks = 0
+        self._gates: list[tuple[int, threading.Event]] = []
         self._task = spawn(self._tick)
         return self
 
@@ -48,6 +48,16 @@ class Ticker:
         while True:
             core.sleep(0.0005)
             self.ticks += 1
+            for gate in self._gates[:]:
+                if gate[0] <= self.ticks:
+                    self._gates.remove(gate)
+                    gate[1].set()
+
+    def blocking(self) -> Callable[[], bool]:
+        """A function for a native thread: it blocks until the task has run some times more."""
+        gate = threading.Event()
+        self._gates.append((self.ticks + 4, gate))
+        return lambda: gate.wait(LONG)
 
     def __exit__(self, *exc_info: object) -> None:
         self._task.kill()
@@ -82,19 +92,14 @@ class TestExecutors:
 
     def test_waiting_for_threads_lets_tasks_run(self) -> None:
         with Ticker() as ticker, ThreadPoolExecutor(2) as pool:
-            future = pool.submit(time.sleep, 0.02)
-            future.result(LONG)
-            assert ticker.ticks > 3
-            before = ticker.ticks
-            assert not wait([pool.submit(time.sleep, 0.02)]).not_done
-            assert ticker.ticks > before + 3
-            before = ticker.ticks
-            assert len(list(as_completed([pool.submit(time.sleep, 0.02)]))) == 1
-            assert ticker.ticks > before + 3
-            pool.submit(time.sleep, 0.02)
-            before = ticker.ticks
+            assert pool.submit(ticker.blocking()).result(LONG)
+            (done,) = wait([pool.submit(ticker.blocking())]).done
+            assert done.result()
+            (done,) = as_completed([pool.submit(ticker.blocking())])
+            assert done.result()
+            future = pool.submit(ticker.blocking())
             pool.shutdown()
-            assert ticker.ticks > before + 3
+            assert future.done() and future.result()
 
     def test_tasks_run_at_the_same_time_up_to_the_limit(self) -> None:
         running: list[int] = []
@@ -323,9 +328,9 @@ class TestWait:
 
     def test_native_futures(self) -> None:
         with native.ThreadPoolExecutor(1) as pool, Ticker() as ticker:
-            future = pool.submit(time.sleep, 0.02)
+            future = pool.submit(ticker.blocking())
             assert wait([future]).done == {future}
-            assert ticker.ticks > 3
+            assert future.result()
             assert list(as_completed([future])) == [future]
 
     def test_many_waiters_for_one_future(self) -> None:
@@ -339,7 +344,7 @@ class TestWait:
 
 
 PROCESSES = """
-    import multiprocessing, sys, time
+    import multiprocessing, os, sys
     from greenify.futures import ProcessPoolExecutor, as_completed, wait
     from greenify import spawn, sleep
 
@@ -347,18 +352,22 @@ PROCESSES = """
         raise KeyError("mine")
 
     if __name__ == "__main__":
-        ticks = 0
+        # A job that reads from the pipe ends when this task has run some times more.
+        reader, writer = os.pipe()
+        missing = []
         def tick():
-            global ticks
             while True:
                 sleep(0.001)
-                ticks += 1
+                if missing:
+                    missing.pop()
+                    if not missing:
+                        os.write(writer, b"x")
         spawn(tick)
         context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(2, mp_context=context) as pool:
-            future = pool.submit(time.sleep, 0.05)
-            assert future.result(20) is None
-            assert ticks > 5, ticks
+            future = pool.submit(os.read, reader, 1)
+            missing.extend(range(5))
+            assert future.result(20) == b"x"
             assert list(pool.map(pow, range(5), [2] * 5, chunksize=2)) == [0, 1, 4, 9, 16]
             try:
                 pool.submit(boom).result(20)
@@ -367,9 +376,9 @@ PROCESSES = """
             futures = [pool.submit(pow, 2, n) for n in range(4)]
             assert sorted(f.result() for f in as_completed(futures, 20)) == [1, 2, 4, 8]
             assert wait(futures).done == set(futures)
-            pool.submit(time.sleep, 0.05)
-            before = ticks
-        assert ticks > before + 5, (ticks, before)
+            future = pool.submit(os.read, reader, 1)
+            missing.extend(range(5))
+        assert future.done() and future.result() == b"x"
         print("done")
 """
 
