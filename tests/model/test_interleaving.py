@@ -176,10 +176,11 @@ class TestAcquire:
 
 
 class TestSimpleQueue:
-    def test_put_while_a_getter_gives_up(self) -> None:
+    def test_put_while_a_getter_gives_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(queue.core, "new_waiter", Waiter)
         for run in at_every_step(queue):
             q: Any = queue.SimpleQueue()
-            first, second = Waiter(), Waiter()
+            first, second = queue._OtherGetter(), queue._OtherGetter()
             q._waiters.extend((first, second))
             run(lambda q=q: q.put(1), lambda q=q, first=first: q._leave(first))
             assert first.woken or second.woken
