@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
-from greenify.core.kernel_queue import READ, WRITE, make_queue
+from greenify.core.kernel_queue import ONCE, READ, WRITE, make_queue
 from greenify.core.timers import Entry
 from greenify.core.waiters import HubWaiter
 
@@ -257,16 +257,16 @@ class DescriptorSet:
         mask = READ | WRITE if writing else READ
         known = self.by_fd.get(fd)
         if known is not None and not known.closed:
-            mask |= known.mask
+            mask |= known.mask & ~ONCE
             try:
                 self.queue.modify(fd, mask)
             except FileNotFoundError:
                 # The number was closed without our knowledge and belongs to another file now.
                 pass
             else:
-                known.mask = mask
-                if known.uses:
+                if known.uses or known.mask & ONCE:
                     known.uses += uses
+                known.mask = mask
                 return known
         # First, for others may take its events before `register` has returned to us (see `Side.due`).
         fresh = self.by_fd[fd] = Descriptor(self.hub, fd, mask)

@@ -35,7 +35,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from greenify.core.descriptors import DescriptorSet
 from greenify.core.entries import Call, Failure, MainInterrupt, Mark, Throw
 from greenify.core.guests import invitations, invite
-from greenify.core.kernel_queue import EAGER_EVENTS, READ_EVENT, WRITE_EVENTS
+from greenify.core.kernel_queue import EAGER_EVENTS, READ_EVENTS, WRITE_EVENTS
 from greenify.core.loop import Loop
 from greenify.core.timers import Timers
 from greenify.core.waiters import HubWaiter
@@ -438,7 +438,7 @@ class Hub:
             descriptor = known(fd)
             if descriptor is None:
                 continue
-            if events & READ_EVENT:
+            if events & READ_EVENTS:
                 side = descriptor.read
                 side.drained = False
                 waiter = side.waiter

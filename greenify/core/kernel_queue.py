@@ -7,7 +7,7 @@ import os
 import select
 from typing import Any
 
-__all__ = ["EAGER_EVENTS", "READ", "READ_EVENT", "WRITE", "WRITE_EVENTS", "make_queue"]
+__all__ = ["EAGER_EVENTS", "ONCE", "READ", "READ_EVENTS", "WRITE", "WRITE_EVENTS", "make_queue"]
 
 
 class _KQueue:
@@ -47,7 +47,7 @@ class _KQueue:
     def poll(self, timeout: float, limit: int) -> list[tuple[int, int]]:
         found = []
         for event in self._kq.control(None, limit, None if timeout < 0 else timeout):
-            mask = WRITE_EVENTS if event.filter == _KQ_WRITE else READ_EVENT
+            mask = WRITE_EVENTS if event.filter == _KQ_WRITE else READ_EVENTS
             if event.flags & _KQ_EOF:
                 mask |= EAGER_EVENTS
             found.append((event.ident, mask))
@@ -61,18 +61,27 @@ if hasattr(select, "epoll"):
     # RDHUP and PRI come with reading: after them a short read no longer proves an empty buffer.
     READ: int = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
     WRITE: int = select.EPOLLOUT | select.EPOLLET
-    READ_EVENT: int = select.EPOLLIN
+    READ_EVENTS: int = select.EPOLLIN | select.EPOLLRDNORM | select.EPOLLRDBAND
     EAGER_EVENTS: int = select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLHUP | select.EPOLLERR
-    WRITE_EVENTS: int = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+    WRITE_EVENTS: int = (
+        select.EPOLLOUT
+        | select.EPOLLWRNORM
+        | select.EPOLLWRBAND
+        | select.EPOLLHUP
+        | select.EPOLLERR
+    )
+    # In the mask of a registration that rests when it has reported.  0 where there is no such thing.
+    ONCE: int = select.EPOLLONESHOT
 
     make_queue: Any = select.epoll
 
 else:  # pragma: no cover - macOS and the BSDs
     READ = 1
     WRITE = 2
-    READ_EVENT = 1
+    READ_EVENTS = 1
     WRITE_EVENTS = 2
     EAGER_EVENTS = 4
+    ONCE = 0
     _KQ_READ = select.KQ_FILTER_READ  # type: ignore[attr-defined,unused-ignore]
     _KQ_WRITE = select.KQ_FILTER_WRITE  # type: ignore[attr-defined,unused-ignore]
     _KQ_ADD = select.KQ_EV_ADD | select.KQ_EV_CLEAR  # type: ignore[attr-defined,unused-ignore]

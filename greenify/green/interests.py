@@ -1,7 +1,8 @@
 """Waiting on descriptors that belong to others: the common part of `select` and `poll`.
 
 The native call with a zero time-out has the exact semantics; in between, something has to wait for a change.
-Each hub that needs it gets one kernel queue for that, its interest list, which the hub's own queue nests.
+For one direction of one descriptor that is the hub's own kernel queue (`alone`), for everything else a second
+one, the hub's interest list, which the hub's own queue nests (`until`).  In both:
 
 * The kernel allows any number of queues to watch a descriptor, so nothing here disturbs its owner, and it
   drops closed descriptors by itself.
@@ -21,13 +22,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from greenify import core
+from greenify.core.descriptors import Descriptor
 from greenify.core.fork import fork_hooks
 from greenify.core.hub import Hub
+from greenify.core.kernel_queue import ONCE
 from greenify.core.registry import get_hub
 from greenify.core.waiters import HubWaiter
 from greenify.core.workers import default_workers
 
-__all__ = ["REFUSALS", "until", "until_on_thread"]
+__all__ = ["REFUSALS", "alone", "until", "until_on_thread"]
 
 Found = TypeVar("Found")
 
@@ -108,10 +111,12 @@ class _Kqueue:  # pragma: no cover - macOS and the BSDs
 _WRITING = select.POLLOUT | select.POLLWRNORM | select.POLLWRBAND
 _EVENTS = 0xFFFF  # the events among the bits of a mask
 if hasattr(select, "epoll"):
+    _RDHUP: int = _native.EPOLLRDHUP
     _ONCE: int = _native.EPOLLONESHOT
     _EDGE: int = _native.EPOLLET
     _make_queue: Callable[[], Any] = _native.epoll
 else:  # pragma: no cover - macOS and the BSDs
+    _RDHUP = 0
     _ONCE = 1 << 30
     _EDGE = 1 << 31
     _make_queue = _Kqueue
@@ -293,6 +298,74 @@ def _after_fork_in_child() -> None:
 
 
 fork_hooks.append(_after_fork_in_child)
+
+# The events of either direction, with those that the kernel reports to both.
+_BOTH = select.POLLHUP | select.POLLERR
+_OF_READING = (
+    select.POLLIN | select.POLLRDNORM | select.POLLRDBAND | select.POLLPRI | _RDHUP | _BOTH
+)
+_OF_WRITING = _WRITING | _BOTH
+
+
+def alone(hub: Hub, fd: int, mask: int, deadline: float | None) -> bool | None:
+    """Wait for events of one direction of one descriptor, on the hub's own kernel queue.
+
+    Cheaper than an interest list: no second queue to look at, and the greenlet is switched to directly (a
+    byte there and back, waited for by `select`: 13.9 instead of 21.7 us).
+
+    Args:
+        hub: the calling OS thread's.
+        fd: the native call has just found nothing on it.
+        mask: the POLL* events to watch, POLLERR and POLLHUP included if they count.
+        deadline: a `time.monotonic` time in seconds, or None.
+
+    Returns:
+        True if something has come, for the native call to look at: it may be nothing that was asked for, and
+        whoever goes on waiting has to do so with `until`, or he would turn in a loop.  False if the deadline
+        has passed.  None if this cannot be waited for here at all, but with `until`.
+    """
+    if not mask & ~_OF_READING:
+        writing = False
+    elif not mask & ~_OF_WRITING:
+        writing = True
+    else:
+        return None
+    descriptors = hub.descriptors
+    descriptor = descriptors.by_fd.get(fd)
+    try:
+        if descriptor is None or descriptor.closed:
+            if not ONCE:
+                return None
+            descriptor = descriptors.by_fd[fd] = Descriptor(hub, fd, mask | ONCE)
+            side = descriptor.write if writing else descriptor.read
+            descriptors.queue.register(fd, mask | ONCE)
+        else:
+            read = descriptor.read
+            write = descriptor.write
+            if (
+                # It has an owner, such as a socket, for whom it reports more than is wanted here.
+                not descriptor.mask & ONCE
+                # The first event would use up the registration for all.
+                or read.waiter is not None
+                or write.waiter is not None
+                or read.others
+                or write.others
+            ):
+                return None
+            descriptor.mask = mask | ONCE
+            side = write if writing else read
+            side.edge = False
+            try:
+                descriptors.queue.modify(fd, mask | ONCE)
+            except FileNotFoundError:
+                # Closed, and another file by now.
+                descriptors.queue.register(fd, mask | ONCE)
+    except OSError:
+        # What this means is for `until` to say.
+        descriptors.by_fd.pop(fd, None)
+        return None
+    return side.wait(deadline)
+
 
 Look = Callable[[Mapping[int, int]], Found]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import select as _module
 import time
 from collections.abc import Callable
-from functools import partial
 from operator import index
 from typing import Any, TypeVar
+
+from greenlet import getcurrent
 
 from greenify import core
 from greenify.core.descriptors import Descriptor
@@ -81,14 +82,13 @@ class _KernelQueue:
         if getattr(self, "_descriptor", None) is not None and not self._native.closed:
             core.forget(self._native.fileno())
 
-    def _fresh(self, hub: Hub | None) -> None:
-        # The native call is about to be made: what the hub was told of this queue before is out of date.
-        descriptor = self._descriptor
-        if descriptor is not None and descriptor.hub is hub:
-            descriptor.read.edge = False
+    def _until(
+        self, look: Callable[..., Found], args: tuple[Any, ...], hub: Hub, deadline: float | None
+    ) -> Found:
+        """Call ``look(*args)`` at all news of the queue until it finds something or time is up.
 
-    def _until(self, look: Callable[[], Found], hub: Hub, deadline: float | None) -> Found:
-        """Call `look`, in vain so far, at all news of the queue until it finds something or time is up."""
+        It has been called just before, in vain.
+        """
         while True:
             descriptor = self._descriptor
             if descriptor is None or descriptor.closed or descriptor.hub is not hub:
@@ -97,12 +97,14 @@ class _KernelQueue:
                     descriptor = hub.descriptors.attach(fd, False)
                 except OSError as exc:
                     if exc.errno in REFUSALS:
-                        return until_on_thread(lambda _: look(), [(fd, _module.POLLIN)], deadline)
+                        return until_on_thread(
+                            lambda _: look(*args), [(fd, _module.POLLIN)], deadline
+                        )
                     raise
                 hub.descriptors.adopt(descriptor)
                 self._descriptor = descriptor
             expired = not descriptor.read.wait(deadline)
-            found = look()
+            found = look(*args)
             if found or expired:
                 return found
 
@@ -151,7 +153,10 @@ if hasattr(_module, "epoll"):
                 timeout: seconds; None or negative for no limit.
                 maxevents: the largest number of events to return; -1 for no particular one.
             """
-            hub = current_hub()
+            try:
+                hub: Hub | None = getcurrent().hub  # type: ignore[attr-defined]
+            except (AttributeError, RuntimeError):
+                hub = current_hub()
             seconds = -1 if timeout is None else timeout
             if type(seconds) is not int and type(seconds) is not float:
                 seconds = number_of(seconds)
@@ -163,7 +168,10 @@ if hasattr(_module, "epoll"):
                 # A time-out that it will refuse, or a thread that it may block.
                 found = native.poll(timeout, maxevents)
                 return found
-            self._fresh(hub)
+            descriptor = self._descriptor
+            if descriptor is not None and descriptor.hub is hub:
+                # What the hub was told of this queue before is out of date.
+                descriptor.read.edge = False
             found = native.poll(0, maxevents)
             if found:
                 if hub is not None:
@@ -175,7 +183,7 @@ if hasattr(_module, "epoll"):
                     found = native.poll(0, maxevents)
                 return found
             deadline = None if seconds < 0 else _monotonic() + seconds
-            return self._until(partial(native.poll, 0, maxevents), hub or get_hub(), deadline)
+            return self._until(native.poll, (0, maxevents), hub or get_hub(), deadline)
 
 
 if hasattr(_module, "kqueue"):  # pragma: no cover - macOS and the BSDs
@@ -214,15 +222,17 @@ if hasattr(_module, "kqueue"):  # pragma: no cover - macOS and the BSDs
             ):
                 found = native.control(changelist, maxevents, timeout)
                 return found
-            self._fresh(hub)
+            descriptor = self._descriptor
+            if descriptor is not None and descriptor.hub is hub:
+                descriptor.read.edge = False
             found = native.control(changelist, maxevents, 0)
             if found:
                 return found
-            look = partial(native.control, None, maxevents, 0)
+            look = (None, maxevents, 0)
             if not seconds:
                 if hub is not None:
                     hub.pause()
-                    found = look()
+                    found = native.control(*look)
                 return found
             deadline = None if timeout is None else _monotonic() + seconds
-            return self._until(look, hub or get_hub(), deadline)
+            return self._until(native.control, look, hub or get_hub(), deadline)

@@ -17,9 +17,9 @@ from operator import index
 from types import MethodType
 from typing import Any
 
-from greenify.core.registry import current_hub, is_main_thread
+from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.green._rest import complete
-from greenify.green.interests import until
+from greenify.green.interests import alone, until
 from greenify.green.kernel_queues import number_of
 
 __all__ = ["Poll", "error", "poll", "select"]
@@ -97,6 +97,20 @@ def _select(_: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None, /) 
         if hub is not None:
             hub.breathe()
         return found
+    deadline = None if timeout is None else _monotonic() + seconds
+    if seconds and not xlist and len(rlist) + len(wlist) == 1:
+        [fileobj] = rlist or wlist
+        fd = _fd(fileobj)
+        come = alone(hub or get_hub(), fd, _READABLE if rlist else _WRITABLE, deadline)
+        if come is not None:
+            if rlist:
+                found = _native_select((fd,), (), (), 0)
+                if found[0] or not come:
+                    return ([fileobj] if found[0] else [], [], [])
+            else:
+                found = _native_select((), (fd,), (), 0)
+                if found[1] or not come:
+                    return ([], [fileobj] if found[1] else [], [])
     # By number from here on: that stays the same when the object is closed meanwhile.
     readers = [(_fd(fileobj), fileobj) for fileobj in rlist]
     writers = [(_fd(fileobj), fileobj) for fileobj in wlist] if wlist else ()
@@ -120,7 +134,7 @@ def _select(_: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None, /) 
         return events
 
     if seconds:
-        events = until(look, masks, None if timeout is None else _monotonic() + seconds)
+        events = until(look, masks, deadline)
     else:
         hub.pause()  # type: ignore[union-attr]
         events = look({})
@@ -214,6 +228,17 @@ class Poll:
             return found
         deadline = None if milliseconds < 0 else _monotonic() + milliseconds / 1000
         masks = self._masks.copy()
+        if len(masks) == 1:
+            [(fd, mask)] = masks.items()
+            self._waiting = True
+            try:
+                come = alone(hub or get_hub(), fd, mask, deadline)
+            finally:
+                self._waiting = False
+            if come is not None:
+                found = native.poll(0)
+                if found or not come:
+                    return found
 
         def look(events: Mapping[int, int]) -> list[tuple[int, int]]:
             if len(events) == 1:

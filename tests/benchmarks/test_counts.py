@@ -19,7 +19,7 @@ from tests.support import run_python
 # Every call of a function is counted by a profile function, in all threads and in the hub; those of C
 # functions that are system calls by name.  greenlet reports its switches.
 _COUNTER = """
-import collections, json, select, socket, sys, threading, time, queue
+import collections, json, select, selectors, socket, sys, threading, time, queue
 import greenlet
 from greenify import core
 
@@ -27,7 +27,7 @@ hub = core.get_hub()
 counts = collections.Counter()
 SYSTEM_CALLS = {
     "socket.send", "socket.recv", "epoll.poll", "epoll.register", "epoll.modify", "epoll.unregister",
-    "poll.poll", "read", "write", "close", "setitimer", "epoll", "pipe",
+    "poll.poll", "read", "write", "close", "setitimer", "epoll", "pipe", "select",
 }
 
 def profile(frame, event, arg):
@@ -193,14 +193,15 @@ def run(number):
     both(lambda: work(0), lambda: work(1))
 """
 
-_SELECT = """
+_WAIT = """
 def run(number):
     ends = socket.socketpair()
     def work(sock, first):
+        {make}
         if first:
             sock.send(b"x")
         for left in range(number, 0, -1):
-            select.select([sock], [], [])
+            wait()
             sock.recv(10)
             if left > 1 or not first:
                 sock.send(b"x")
@@ -239,7 +240,43 @@ ROWS = (
     # Two looks: whoever has sent waits, and nobody else is ready.
     Row("echo", _ECHO.format(timeout=None), _TRANSFER, switches=4, calls=43, looks=2),
     Row("echo with a time-out", _ECHO.format(timeout=30), _TRANSFER, switches=4, calls=47, looks=2),
-    Row("select", _SELECT, _TRANSFER | {"epoll.modify": 2}, switches=4, calls=114, looks=4),
+    Row(
+        "select",
+        _WAIT.format(make="wait = lambda: select.select([sock], [], [])"),
+        _TRANSFER | {"epoll.modify": 2, "select": 4},
+        switches=4,
+        calls=63,
+        looks=2,
+    ),
+    Row(
+        "select, several",
+        _WAIT.format(make="wait = lambda: select.select([sock], [], [sock])"),
+        _TRANSFER | {"epoll.modify": 2, "select": 4},
+        switches=4,
+        calls=132,
+        looks=4,
+    ),
+    Row(
+        "poll",
+        _WAIT.format(
+            make="poll = select.poll(); poll.register(sock, select.POLLIN); wait = poll.poll"
+        ),
+        _TRANSFER | {"epoll.modify": 2, "poll.poll": 4},
+        switches=4,
+        calls=55,
+        looks=2,
+    ),
+    Row(
+        "selector",
+        _WAIT.format(
+            make="waiting = selectors.DefaultSelector();"
+            " waiting.register(sock, selectors.EVENT_READ); wait = waiting.select"
+        ),
+        _TRANSFER,
+        switches=4,
+        calls=57,
+        looks=6,
+    ),
     Row("sleep(0)", _SWITCH, {}, switches=2.2, calls=14, looks=0.12),
     Row("spawn", _SPAWN, {}, switches=4, calls=101, looks=0.25),
     Row("spawn among many", _SPAWN_AMONG_MANY, {}, switches=4, calls=101, looks=0.25),
