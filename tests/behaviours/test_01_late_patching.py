@@ -57,14 +57,14 @@ class TestReferences:
                 wait = staticmethod(time.sleep)
             def nap(seconds, sleep=time.sleep):
                 sleep(seconds)
-            naps = {"partial": partial(time.sleep, 0.02)}
+            naps = {"partial": partial(time.sleep, 0.05)}
             patch()
             start = time.monotonic()
             def work(number):
-                sleep(0.02), nap(0.02), Clock.wait(0.02), naps["partial"]()
+                sleep(0.05), nap(0.05), Clock.wait(0.05), naps["partial"]()
             Together(50, work).results()
-            # One after the other they would take four seconds.
-            assert time.monotonic() - start < 2
+            # One after the other they would take ten seconds.
+            assert time.monotonic() - start < 8
             one, other = socketpair()
             selecting = Call(select, [one], [], [], 30)
             other.send(b"x")

@@ -443,11 +443,11 @@ if __name__ == "__main__":
             "import threading, time\n"
             "def test_it():\n"
             "    start = time.monotonic()\n"
-            "    threads = [threading.Thread(target=time.sleep, args=(0.2,)) for _ in range(20)]\n"
+            "    threads = [threading.Thread(target=time.sleep, args=(0.2,)) for _ in range(50)]\n"
             "    for t in threads: t.start()\n"
             "    assert len(__import__('os').listdir('/proc/self/task')) == 1\n"
             "    for t in threads: t.join()\n"
-            "    assert time.monotonic() - start < 3\n",
+            "    assert time.monotonic() - start < 8\n",
             "test_sample.py",
         )
         args = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_sample.py"]

@@ -463,9 +463,9 @@ class TestBarrier:
     def test_timeout_breaks_it(self) -> None:
         barrier = Barrier(3, timeout=0.002)
 
-        def work() -> str:
+        def work(timeout: float | None = None) -> str:
             try:
-                barrier.wait()
+                barrier.wait(timeout)
             except BrokenBarrierError:
                 return "broken"
             return "passed"
@@ -473,7 +473,7 @@ class TestBarrier:
         assert joined(spawn(work), spawn(work)) == ["broken", "broken"]
         assert barrier.broken
         barrier.reset()
-        assert joined(*[spawn(work) for _ in range(3)]) == ["passed"] * 3
+        assert joined(*[spawn(work, LONG) for _ in range(3)]) == ["passed"] * 3
 
     def test_a_kill_breaks_it(self) -> None:
         barrier = Barrier(3)

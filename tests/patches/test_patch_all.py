@@ -54,7 +54,7 @@ class TestPatchAll:
             threads = [threading.Thread(target=time.sleep, args=(0.2,)) for _ in range(50)]
             for thread in threads: thread.start()
             for thread in threads: thread.join()
-            assert 0.2 <= time.monotonic() - start < 2
+            assert 0.2 <= time.monotonic() - start < 8  # one after the other: ten
             import os
             assert len(os.listdir("/proc/self/task")) == 1
             """
