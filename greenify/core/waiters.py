@@ -9,7 +9,9 @@ blocks, and a wake-up is never lost.
 from __future__ import annotations
 
 import _thread
+import sys
 import time
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
@@ -80,19 +82,32 @@ class HubWaiter:
         entry: Entry | None = None
         if deadline is not None:
             entry = hub.timers.add(deadline, self)
+        early = False
         try:
             if entry is None and getattr(self.greenlet, "hub", None) is hub:
-                while not self.woken:
-                    if hub.switch():
-                        hub.run_interrupts()
+                if not self.woken and hub.switch():
+                    hub.run_interrupts()
+                if not self.woken:
+                    # Somebody else's wake-up, perhaps that of a wait below us on the stack.
+                    early = True
+                    while not self.woken:
+                        if hub.switch():
+                            hub.run_interrupts()
             else:
+                if not self.woken:
+                    hub.park()
+                early = not (self.woken or self._expired)
                 while not self.woken:
                     if self._expired:
-                        return False
+                        break
                     hub.park()
         except BaseException:
             self._give_up(entry)
             raise
+        if early and _within_a_wait():
+            hub.ready.append(self.greenlet)
+        if not self.woken and self._expired:
+            return False
         if entry is not None:
             hub.timers.cancel(entry)
         return True
@@ -106,6 +121,22 @@ class HubWaiter:
     def alive(self) -> bool:
         """Whether a wake-up can still reach anybody: not after a fork that left the waiter behind."""
         return not self.hub.abandoned
+
+
+def _within_a_wait() -> bool:
+    """Whether a signal handler or a finaliser waits which has interrupted a wait of the same greenlet.
+
+    It may have come between that wait's look at its flag and its switch, and taken its wake-up.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_globals.get("__name__") in _WAITING:
+            return True
+        frame = frame.f_back
+    return False
+
+
+_WAITING = frozenset({"greenify.core.waiters", "greenify.core.descriptors", "greenify.core.hub"})
 
 
 class ThreadWaiter:

@@ -161,3 +161,25 @@ def test_signal_for_a_raw_greenlet_that_pauses() -> None:
         assert greenlet(raw).switch() == "from raw"
         assert called == [True]
     """)
+
+
+def test_a_handler_waits_when_its_greenlet_is_about_to_switch() -> None:
+    # It comes after the wait has looked at its flag, and takes the wake-up that was meant for that.
+    run(
+        """
+        from engine_child import *
+
+        hub = core.get_hub()
+        outer, inner = core.new_waiter(), core.new_waiter()
+        switch = hub.switch
+        def handler_first():
+            hub.switch = switch
+            hub.call_soon(outer.wake)
+            hub.call_soon(hub.call_soon, hub.call_soon, inner.wake)
+            assert inner.wait() and outer.woken
+            return switch()
+        hub.switch = handler_first
+        assert outer.wait()
+        """,
+        timeout=10,
+    )
