@@ -49,6 +49,7 @@ _native_lock = _thread.allocate_lock
 _start_native = _thread.start_new_thread
 _write = os.write
 _get_ident = _thread.get_ident
+_get_native_id = _thread.get_native_id
 
 
 _END = Mark()
@@ -66,11 +67,13 @@ class Hub:
 
     def __init__(self) -> None:
         self.ident = _get_ident()
+        self.native_id = _get_native_id()
         self.pid = os.getpid()
         self.ready: deque[Any] = deque()
         self.timers = Timers()
         self._open()
         self.tasks: set[greenlet] = set()  # every live greenlet that was started on this hub
+        self.spares: list[Any] = []  # suspended greenlets whose work has ended, to be used again
         self.last: HubWaiter | None = None  # who waits for the last task to end
         self.sleeping = False
         self.abandoned = False  # this is the hub of a process that we have been forked from
@@ -506,6 +509,8 @@ class Hub:
         if self.greenlet:
             # Its stack refers to us, and a greenlet that is suspended is never collected.
             self.greenlet.throw(GreenletExit)
+        while self.spares:
+            self.spares.pop().throw(GreenletExit)
         if getattr(self.main, "hub", None) is self:
             del self.main.hub
         self.pair.close()

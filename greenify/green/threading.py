@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import getcurrent
 
 from greenify.green import _thread, thread
-from greenify.green.conditions import CONDITION_METHODS, EVENT_METHODS
+from greenify.green.conditions import CONDITION_METHODS, EVENT_METHODS, event_attributes
 from greenify.green.copies import Library, shell
 from greenify.green.main_thread import set_main_thread
 
@@ -35,7 +35,11 @@ def _primitives() -> ModuleType:
 
 _copy: Any = Library({"_thread": _primitives}, lambda name: False, {}).copy("threading")
 set_main_thread(_copy)
-for _owner, _methods in ((_copy.Condition, CONDITION_METHODS), (_copy.Event, EVENT_METHODS)):
+thread.know_threads_of(_copy)
+for _owner, _methods in (
+    (_copy.Condition, CONDITION_METHODS),
+    (_copy.Event, EVENT_METHODS | event_attributes(_copy)),
+):
     for _name, _method in _methods.items():
         setattr(_owner, _name, _method)
 try:

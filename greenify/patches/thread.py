@@ -22,7 +22,12 @@ from greenify.green import import_lock, tracing
 from greenify.green import thread as green
 from greenify.green.async_exc import make_set_async_exc
 from greenify.green.builtin import builtin_twin
-from greenify.green.conditions import CONDITION_METHODS, EVENT_METHODS
+from greenify.green.conditions import (
+    CONDITION_METHODS,
+    EVENT_METHODS,
+    complete_events,
+    event_attributes,
+)
 from greenify.green.native_threads import HandleStandIn, LockStandIn
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
@@ -73,12 +78,19 @@ _sys: dict[str, Any] = {
     if hasattr(sys, name)
 }
 
+_event: dict[str, Any] = {
+    name: method for name, method in EVENT_METHODS.items() if hasattr(threading.Event, name)
+}
+_event_new: dict[str, Any] = event_attributes(threading) | {
+    name: method for name, method in EVENT_METHODS.items() if name not in _event
+}
+
 PATCHES = (
     Patch(sys, replace=_sys),
     Patch(_thread, replace=_thread_names),
     Patch(threading, replace=_threading_names),
     Patch(threading.Condition, replace=CONDITION_METHODS),
-    Patch(threading.Event, replace=EVENT_METHODS),
+    Patch(threading.Event, replace=_event, add=_event_new),
     Patch(os, replace=_exec),
     Patch(posix, replace=_exec),
     Patch(
@@ -97,6 +109,7 @@ def finish(journal: Journal) -> None:
         allow(True)
         journal.on_undo(partial(allow, False))
     _convert_threads(journal)
+    journal.on_undo(partial(complete_events, threading.Event))
     if sys.version_info < (3, 12):
         when_imported(journal, "cProfile", partial(_patch_profiler, journal))
     when_imported(journal, "ctypes", partial(_patch_ctypes, journal))
