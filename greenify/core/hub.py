@@ -49,7 +49,6 @@ _native_lock = _thread.allocate_lock
 _start_native = _thread.start_new_thread
 _write = os.write
 _get_ident = _thread.get_ident
-_get_native_id = _thread.get_native_id
 
 
 _END = Mark()
@@ -67,7 +66,6 @@ class Hub:
 
     def __init__(self) -> None:
         self.ident = _get_ident()
-        self.native_id = _get_native_id()
         self.pid = os.getpid()
         self.ready: deque[Any] = deque()
         self.timers = Timers()

@@ -49,7 +49,6 @@ __all__ = [
     "execve",
     "get_ident",
     "get_ident_twin",
-    "know_threads_of",
     "local",
     "maintain_shutdown_locks",
     "make_thread_handle",
@@ -64,9 +63,6 @@ _SPARES = 64
 
 # How many ready ones are looked at for a late wake-up, at 10 ns each.
 _SEARCHED = 100
-
-# How many may be ready when a thread goes on that has started another.
-_CROWD = 100
 
 _native_execv = os.execv
 _native_execve = os.execve
@@ -293,11 +289,7 @@ def _launch(
     if slices.allowed and not slices.armed:
         slices.arm()
     thread = _make(hub, function, args, kwargs, handle)
-    _begin(function, thread)
     hub.start(thread)
-    if len(hub.ready) > _CROWD:
-        # Whoever only starts threads lets them run now and then, or they would pile up.
-        hub.pause()
     return thread.ident
 
 
@@ -336,38 +328,6 @@ def _launch_there(
     hub.call_from_thread(make)
     ready.wait()
     return made[0]
-
-
-# What `Thread.start` gives as the function, of `threading` and its copies: the module by the function.
-_bootstraps: dict[Any, Any] = {}
-
-
-def know_threads_of(module: Any) -> None:
-    """Let `Thread.start` of `module`, which is `threading` or a copy of it, return without a switch."""
-    _bootstraps[module.Thread._bootstrap] = module
-
-
-know_threads_of(threading)
-
-
-def _begin(function: Any, thread: GreenThread) -> None:
-    """Do in place of a `threading.Thread` what `start` waits for before it returns.
-
-    The waiter and its condition cost as much as all the rest of `start`, and 1,500 bytes.  `run` may begin
-    after `start` has returned with native threads, too.  The thread does the same once more when it runs,
-    so that subclasses may override any of it.
-    """
-    module = _bootstraps.get(getattr(function, "__func__", None))
-    if module is None:
-        return
-    owner = function.__self__
-    owner._ident = thread.ident
-    owner._native_id = thread.hub.native_id
-    if sys.version_info < (3, 13):
-        thread.end = owner._tstate_lock = Sentinel(thread)
-        if not owner._daemonic:
-            module._shutdown_locks.add(thread.end)
-    owner._started.set()
 
 
 def start_new_thread(

@@ -35,7 +35,6 @@ def _primitives() -> ModuleType:
 
 _copy: Any = Library({"_thread": _primitives}, lambda name: False, {}).copy("threading")
 set_main_thread(_copy)
-thread.know_threads_of(_copy)
 for _owner, _methods in (
     (_copy.Condition, CONDITION_METHODS),
     (_copy.Event, EVENT_METHODS | event_attributes(_copy)),
