@@ -84,22 +84,20 @@ class HubWaiter:
             entry = hub.timers.add(deadline, self)
         early = False
         try:
-            if entry is None and getattr(self.greenlet, "hub", None) is hub:
+            if getattr(self.greenlet, "hub", None) is hub:
+                # As `Hub.park`, without its frame: from CPython 3.12 on each one costs greenlet 200 bytes.
                 if not self.woken and hub.switch():
                     hub.run_interrupts()
-                if not self.woken:
-                    # Somebody else's wake-up, perhaps that of a wait below us on the stack.
-                    early = True
-                    while not self.woken:
-                        if hub.switch():
-                            hub.run_interrupts()
+                # Somebody else's wake-up, perhaps that of a wait below us on the stack.
+                early = not (self.woken or self._expired)
+                while not (self.woken or self._expired):
+                    if hub.switch():
+                        hub.run_interrupts()
             else:
                 if not self.woken:
                     hub.park()
                 early = not (self.woken or self._expired)
-                while not self.woken:
-                    if self._expired:
-                        break
+                while not (self.woken or self._expired):
                     hub.park()
         except BaseException:
             self._give_up(entry)

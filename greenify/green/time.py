@@ -10,6 +10,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from greenify import core
+from greenify.core.waiters import HubWaiter
 from greenify.green._rest import complete
 from greenify.green.builtin import BuiltinTwin
 
@@ -17,6 +18,7 @@ __all__ = ["sleep"]
 
 _native_sleep = _time.sleep
 _core_sleep = core.sleep
+_monotonic = _time.monotonic
 _audit = sys.audit
 
 # Below the limit of every platform's time_t and of libuv's milliseconds; above it the native function raises.
@@ -59,7 +61,12 @@ class _Sleep(BuiltinTwin):
         if not 0 <= seconds < _LONGEST:
             _native_sleep(seconds)
             return
-        _core_sleep(seconds)
+        try:
+            hub = getcurrent().hub  # type: ignore[attr-defined]
+        except (AttributeError, RuntimeError):
+            _core_sleep(seconds)
+            return
+        HubWaiter(hub).wait(_monotonic() + seconds)
 
 
 _Sleep.__call__.__qualname__ = "sleep"  # in `greenify --list`
