@@ -153,7 +153,11 @@ def _event_set(self: Any) -> None:
     parked = self._parked
     if not parked:
         return
-    parked.reverse()  # who has waited longest is woken first
+    try:
+        if parked[0] is not parked[-1]:
+            parked.reverse()  # who has waited longest is woken first
+    except IndexError:
+        return  # another OS thread sets it, too
     while parked:
         try:
             waiter = parked.pop()
