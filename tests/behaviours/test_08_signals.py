@@ -301,13 +301,22 @@ class TestWaitingForSignals:
         check(code, mode)
 
 
-@pytest.mark.parametrize("kind", ["Lock", "RLock"])
-@BOTH
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        ("Lock", False),
+        ("Lock", True),
+        ("RLock", False),
+        ("RLock", True),
+        ("Queue", True),  # with threads, a queue's mutex may stay taken
+    ],
+)
 def test_an_exception_of_a_handler_leaves_no_lock_behind(kind: str, mode: Mode) -> None:
-    """Wherever in a ``with lock:`` it comes."""
+    """Wherever in a ``with lock:``, or in a queue's methods, it comes."""
     code = """
-    import signal, sys, time
-    lock = getattr(threading, sys.argv[1])()
+    import queue, signal, sys, time
+    jobs = queue.Queue()
+    lock = jobs.mutex if sys.argv[1] == "Queue" else getattr(threading, sys.argv[1])()
     class Stop(Exception):
         pass
     def stop(*args):
@@ -315,8 +324,12 @@ def test_an_exception_of_a_handler_leaves_no_lock_behind(kind: str, mode: Mode) 
     signal.signal(signal.SIGALRM, stop)
     def go_on():
         while True:
-            with lock:
-                pass
+            if sys.argv[1] == "Queue":
+                jobs.put(1)
+                jobs.get()
+            else:
+                with lock:
+                    pass
     def free():
         if lock.acquire(False):
             lock.release()
