@@ -170,11 +170,7 @@ class _Token:
         hub = waiter.hub
         ready = hub.ready
         # In the hub's own OS thread nobody else takes anything from its ready queue.
-        if (
-            not ready
-            or ready[-1] is not waiter.greenlet
-            or getattr(getcurrent(), "hub", None) is not hub
-        ):
+        if not ready or ready[-1] is not waiter.greenlet or hub.foreign():
             return
         last = ready.pop()
         if last is not waiter.greenlet:

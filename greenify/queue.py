@@ -160,11 +160,14 @@ class SimpleQueue(Generic[T]):
         if not coming.gone and not coming.alive:
             # It was woken just before a fork, and whoever waits now has come after that.
             self._coming = _NOBODY
-        me = getcurrent()
-        hub: Any = getattr(me, "hub", None)
+        try:
+            me: Any = getcurrent()
+            hub: Any = getattr(me, "hub", None)
+        except RuntimeError:
+            me = hub = None  # the interpreter is being finalised
         green = hub is not None and deadline is None
         while True:
-            getter = _Getter(hub, me) if green else _OtherGetter()
+            getter: Any = _Getter(hub, me) if green else _OtherGetter()
             getter.hand = hand
             queue_up(getter)
             try:
@@ -175,9 +178,10 @@ class SimpleQueue(Generic[T]):
                     woken = getter.wait(deadline)
                 else:
                     # `HubWaiter.wait`, written out (an item there and one back: 2.7 instead of 3.6 us).
-                    while not getter.woken:
-                        if hub.switch():
-                            hub.run_interrupts()
+                    if hub.switch():
+                        hub.run_interrupts()
+                    if not getter.woken:
+                        getter.wait_longer()
                     woken = True
             except BaseException:
                 self._leave(getter)

@@ -30,7 +30,7 @@ from greenlet import getcurrent
 
 from greenify.core.kernel_queue import ONCE, READ, WRITE, make_queue
 from greenify.core.timers import Entry
-from greenify.core.waiters import HubWaiter
+from greenify.core.waiters import HubWaiter, within_a_wait
 
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
@@ -116,9 +116,10 @@ class Side:
                 self.edge = False
                 self.waiter = None
                 return True
-            while self.waiter is g:
-                if hub.switch():
-                    hub.run_interrupts()
+            if hub.switch():
+                hub.run_interrupts()
+            if self.waiter is g:
+                self._wait_longer(g)
         except BaseException:
             if self.waiter is g:
                 self.waiter = None
@@ -132,6 +133,15 @@ class Side:
             self.expired = None
             return False
         return True
+
+    def _wait_longer(self, g: Any) -> None:
+        # Something else has switched to the greenlet; see `HubWaiter.wait_longer`.
+        hub = self.descriptor.hub
+        while self.waiter is g:
+            if hub.switch():
+                hub.run_interrupts()
+        if within_a_wait():
+            hub.ready.append(g)
 
     def _wait_beside(self, deadline: float | None) -> bool:
         # A second waiter on the same side, or a greenlet that is not the hub's own (the hub itself while

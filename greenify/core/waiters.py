@@ -21,7 +21,7 @@ from greenify.core.timers import Entry
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
 
-__all__ = ["HubWaiter", "ThreadWaiter", "Waiter"]
+__all__ = ["HubWaiter", "ThreadWaiter", "Waiter", "within_a_wait"]
 
 # Counts the forks this process descends from: a native thread that waited before a fork is not in the child.
 generation = 0
@@ -102,13 +102,25 @@ class HubWaiter:
         except BaseException:
             self._give_up(entry)
             raise
-        if early and _within_a_wait():
+        if early and within_a_wait():
             hub.ready.append(self.greenlet)
         if not self.woken and self._expired:
             return False
         if entry is not None:
             hub.timers.cancel(entry)
         return True
+
+    def wait_longer(self) -> None:
+        """Go on with a wait without a deadline, in which something else has switched to the greenlet.
+
+        For those who have written `wait` out.
+        """
+        hub = self.hub
+        while not self.woken:
+            if hub.switch():
+                hub.run_interrupts()
+        if within_a_wait():
+            hub.ready.append(self.greenlet)
 
     def _give_up(self, entry: Entry | None) -> None:
         if entry is not None and not self._expired:
@@ -121,10 +133,11 @@ class HubWaiter:
         return not self.hub.abandoned
 
 
-def _within_a_wait() -> bool:
+def within_a_wait() -> bool:
     """Whether a signal handler or a finaliser waits which has interrupted a wait of the same greenlet.
 
-    It may have come between that wait's look at its flag and its switch, and taken its wake-up.
+    It may have come between that wait's look at its flag and its switch, and taken its wake-up.  To be asked
+    by the function whose frame is the inner wait.
     """
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
@@ -134,7 +147,15 @@ def _within_a_wait() -> bool:
     return False
 
 
-_WAITING = frozenset({"greenify.core.waiters", "greenify.core.descriptors", "greenify.core.hub"})
+_WAITING = frozenset(
+    {
+        "greenify.core.descriptors",
+        "greenify.core.hub",
+        "greenify.core.waiters",
+        "greenify.green.queue_methods",
+        "greenify.queue",
+    }
+)
 
 
 class ThreadWaiter:

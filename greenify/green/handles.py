@@ -71,8 +71,14 @@ class Sentinel:
         try:
             self._token.pop()  # type: ignore[union-attr]
         except (AttributeError, IndexError):
-            return self._owner is not None and self._owner is getcurrent()
-        return True
+            if self._owner is None:
+                return False
+        else:
+            return True
+        try:
+            return self._owner is getcurrent()
+        except RuntimeError:
+            return False  # the interpreter is being finalised
 
     def release(self) -> None:
         """As `threading.Lock.release`."""

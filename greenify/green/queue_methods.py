@@ -160,7 +160,10 @@ def _wake_getter(self: Any, not_empty: Any, items: int) -> None:
 
 def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
     """With the mutex held: wait until there is an item; False if it must be done otherwise."""
-    me: Any = getcurrent()
+    try:
+        me: Any = getcurrent()
+    except RuntimeError:
+        return False  # the interpreter is being finalised
     hub = getattr(me, "hub", None)
     if hub is None:
         return False
@@ -176,9 +179,11 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
         try:
             try:
                 # `HubWaiter.wait`, written out.
-                while not waiter.woken:
+                if not waiter.woken:
                     if hub.switch():
                         hub.run_interrupts()
+                    if not waiter.woken:
+                        waiter.wait_longer()
             finally:
                 taken = False
                 if mutex._box:

@@ -183,3 +183,51 @@ def test_a_handler_waits_when_its_greenlet_is_about_to_switch() -> None:
         """,
         timeout=10,
     )
+
+
+def test_a_handler_waits_for_a_descriptor_or_a_queue() -> None:
+    # As above; those waits are written out for themselves.
+    run(
+        """
+        import os, queue
+        from engine_child import *
+        from greenify.green import queue_methods
+        from greenify.queue import SimpleQueue
+
+        hub = core.get_hub()
+        switch = hub.switch
+        outer_end, outer_start = os.pipe()
+        inner_end, inner_start = os.pipe()
+        simple = SimpleQueue()
+
+        def for_pipe():
+            hub.call_soon(hub.call_soon, hub.call_soon, os.write, inner_start, b"x")
+            assert core.wait(inner_end, False)
+            os.read(inner_end, 1)
+        def for_queue():
+            hub.call_soon(hub.call_soon, hub.call_soon, simple.put, 1)
+            assert simple.get() == 1
+        def wait_outside(first):
+            def handler_first():
+                hub.switch = switch
+                first()
+                return switch()
+            hub.switch = handler_first
+
+        for first in (for_pipe, for_queue):
+            # Around it a wait for a waiter, for a descriptor, and for a queue.
+            waiter = core.new_waiter()
+            hub.call_soon(waiter.wake)
+            wait_outside(first)
+            assert waiter.wait()
+            hub.call_soon(os.write, outer_start, b"x")
+            wait_outside(first)
+            assert core.wait(outer_end, False)
+            os.read(outer_end, 1)
+            other = SimpleQueue()
+            hub.call_soon(other.put, 2)
+            wait_outside(first)
+            assert other.get() == 2
+        """,
+        timeout=15,
+    )
