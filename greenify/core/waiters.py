@@ -82,28 +82,18 @@ class HubWaiter:
         entry: Entry | None = None
         if deadline is not None:
             entry = hub.timers.add(deadline, self)
-        early = False
         try:
             if getattr(self.greenlet, "hub", None) is hub:
                 # As `Hub.park`, without its frame: from CPython 3.12 on each one costs greenlet 200 bytes.
                 if not self.woken and hub.switch():
                     hub.run_interrupts()
-                # Somebody else's wake-up, perhaps that of a wait below us on the stack.
-                early = not (self.woken or self._expired)
-                while not (self.woken or self._expired):
-                    if hub.switch():
-                        hub.run_interrupts()
-            else:
-                if not self.woken:
-                    hub.park()
-                early = not (self.woken or self._expired)
-                while not (self.woken or self._expired):
-                    hub.park()
+            elif not self.woken:
+                hub.park()
+            if not (self.woken or self._expired):
+                self.wait_longer()
         except BaseException:
             self._give_up(entry)
             raise
-        if early and within_a_wait():
-            hub.ready.append(self.greenlet)
         if not self.woken and self._expired:
             return False
         if entry is not None:
@@ -111,14 +101,14 @@ class HubWaiter:
         return True
 
     def wait_longer(self) -> None:
-        """Go on with a wait without a deadline, in which something else has switched to the greenlet.
+        """Go on with a wait in which something else has switched to the greenlet.
 
-        For those who have written `wait` out.
+        It may have been the wake-up of a wait below this one on the stack, which then gets it back.  For
+        `wait`, and for those who have written it out.
         """
         hub = self.hub
-        while not self.woken:
-            if hub.switch():
-                hub.run_interrupts()
+        while not (self.woken or self._expired):
+            hub.park()
         if within_a_wait():
             hub.ready.append(self.greenlet)
 
@@ -137,25 +127,24 @@ def within_a_wait() -> bool:
     """Whether a signal handler or a finaliser waits which has interrupted a wait of the same greenlet.
 
     It may have come between that wait's look at its flag and its switch, and taken its wake-up.  To be asked
-    by the function whose frame is the inner wait.
+    by the inner wait.
     """
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        if frame.f_globals.get("__name__") in _WAITING:
-            return True
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _waits(frame):
+        frame = frame.f_back  # the inner wait itself
+    while frame is not None and not _waits(frame):
         frame = frame.f_back
-    return False
+    return frame is not None
 
 
-_WAITING = frozenset(
-    {
-        "greenify.core.descriptors",
-        "greenify.core.hub",
-        "greenify.core.waiters",
-        "greenify.green.queue_methods",
-        "greenify.queue",
-    }
-)
+def _waits(frame: FrameType) -> bool:
+    name = frame.f_globals.get("__name__")
+    return name in _WAITING or (name in _WRITTEN_OUT and frame.f_code.co_name == "_wait")
+
+
+_WAITING = frozenset({"greenify.core.descriptors", "greenify.core.hub", "greenify.core.waiters"})
+# Modules that wait by others' functions, too.
+_WRITTEN_OUT = frozenset({"greenify.green.queue_methods", "greenify.queue"})
 
 
 class ThreadWaiter:

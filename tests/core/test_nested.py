@@ -18,15 +18,18 @@ assert time.process_time() - before < 0.1, time.process_time() - before
 def test_a_callback_that_blocks() -> None:
     run(f"""
 from engine_child import *
-order = []
+order, waiters = [], []
 def callback():
-    core.sleep(0.05)
+    waiters.append(core.new_waiter())
+    waiters[0].wait()
     order.append("callback")
 core.get_hub().call_soon(callback)
 core.sleep(0.01)
 order.append("main")
 spawn(order.append, "task").join(10)
-core.sleep(0.1)
+waiters[0].wake()
+while len(order) < 3:
+    core.sleep(0.001)
 assert order == ["main", "task", "callback"], order
 {IDLE}""")
 

@@ -231,3 +231,47 @@ def test_a_handler_waits_for_a_descriptor_or_a_queue() -> None:
         """,
         timeout=15,
     )
+
+
+def test_a_wait_within_no_other_leaves_no_wake_up_behind() -> None:
+    # A raw greenlet's caller would take it for the answer.
+    run(
+        """
+        import os, queue
+        from engine_child import *
+        from greenify.green import queue_methods
+        from greenify.locks import Lock
+        from greenify.queue import SimpleQueue
+
+        hub = core.get_hub()
+        end, start = os.pipe()
+        simple, event = SimpleQueue(), []
+
+        def for_waiter(deadline=None):
+            event.append(core.new_waiter())
+            event[-1].wait(deadline)
+        def until_later():
+            for_waiter(time.monotonic() + 30)
+
+        for wait, wake in (
+            (for_waiter, lambda: event[-1].wake()),
+            (until_later, lambda: event[-1].wake()),
+            (simple.get, lambda: simple.put(1)),
+            (lambda: core.wait(end, False), lambda: os.write(start, b"x")),
+        ):
+            left = []
+            def work():
+                wait()
+                left.append(hub.ready.count(greenlet.getcurrent()))
+            job = spawn(work)
+            core.sleep(0)
+            for _ in range(3):
+                hub.ready.append(job.greenlet)
+                core.sleep(0)
+            assert not left
+            wake()
+            job.join(10)
+            assert left == [0], wait
+        """,
+        timeout=15,
+    )
