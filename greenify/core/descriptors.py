@@ -20,14 +20,13 @@ may be switched to for other reasons (a signal for the main thread), so a wait l
 
 from __future__ import annotations
 
-import errno
-import os
 import select
 import time
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
+from greenify.core.blocking import bad_descriptor, wait_natively
 from greenify.core.kernel_queue import ONCE, READ, WRITE, make_queue
 from greenify.core.timers import Entry
 from greenify.core.waiters import HubWaiter, within_a_wait
@@ -35,18 +34,13 @@ from greenify.core.waiters import HubWaiter, within_a_wait
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
 
-__all__ = ["Descriptor", "DescriptorSet", "Side", "bad_descriptor"]
+__all__ = ["Descriptor", "DescriptorSet", "Side"]
 
 _monotonic = time.monotonic
 _poll = select.poll
 
 # The longest sleep that is asked of the kernel, in seconds: it counts milliseconds in an int.
 _LONGEST = 1e6
-
-
-def bad_descriptor() -> OSError:
-    """The error for a descriptor that was closed while somebody waited on it."""
-    return OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 class Side:
@@ -94,13 +88,17 @@ class Side:
         if self.edge:
             self.edge = False
             return True
-        g: Any = getcurrent()
         hub = self.descriptor.hub
         try:
+            g: Any = getcurrent()
             if g.hub is not hub or self.waiter is not None:
                 return self._wait_beside(deadline)
         except AttributeError:
             return self._wait_beside(deadline)
+        except RuntimeError:
+            # The interpreter is being finalised, and there are no greenlets any more.
+            descriptor = self.descriptor
+            return wait_natively(descriptor.fd, self is not descriptor.read, deadline)
         # Until it runs, a greenlet that was woken shares this state with the next one to wait.
         self.deadline = deadline
         if deadline is not None:
@@ -116,7 +114,7 @@ class Side:
                 self.edge = False
                 self.waiter = None
                 return True
-            if hub.switch():
+            if hub.next().switch():
                 hub.run_interrupts()
             if self.waiter is g:
                 self._wait_longer(g)
@@ -138,7 +136,7 @@ class Side:
         # Something else has switched to the greenlet; see `HubWaiter.wait_longer`.
         hub = self.descriptor.hub
         while self.waiter is g:
-            if hub.switch():
+            if hub.next().switch():
                 hub.run_interrupts()
         if within_a_wait():
             hub.ready.append(g)

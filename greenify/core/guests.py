@@ -133,7 +133,7 @@ class Guest:
 
     def turn(self) -> None:
         """Let the hub run what is ready, in its own greenlet; for the guest's greenlet."""
-        if self.host.switch():
+        if self.host.next().switch():
             # The guest runs in the main greenlet, which has been asked to run a signal handler.
             self.host.run_interrupts()
 

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import select
-import time
-
-from greenify.core.descriptors import bad_descriptor
+from greenify.core.blocking import wait_natively
 from greenify.core.registry import current_hub, finalising, get_hub, hubs, is_main_thread
 
 __all__ = ["forget", "wait"]
-
-_monotonic = time.monotonic
-
-# The longest wait that is asked of poll(), in seconds: it counts milliseconds in an int.
-_LONGEST = 1e6
-_poll = select.poll
 
 
 def wait(fd: int, writing: bool, deadline: float | None = None) -> bool:
@@ -38,7 +29,7 @@ def wait(fd: int, writing: bool, deadline: float | None = None) -> bool:
     hub = current_hub()
     if hub is None:
         if not is_main_thread() or finalising():
-            return _wait_natively(fd, writing, deadline)
+            return wait_natively(fd, writing, deadline)
         hub = get_hub()
     try:
         return hub.descriptors.wait(fd, writing, deadline)
@@ -48,21 +39,7 @@ def wait(fd: int, writing: bool, deadline: float | None = None) -> bool:
     except RuntimeError:
         if not finalising():
             raise
-        return _wait_natively(fd, writing, deadline)
-
-
-def _wait_natively(fd: int, writing: bool, deadline: float | None) -> bool:
-    poll = _poll()
-    poll.register(fd, select.POLLOUT if writing else select.POLLIN | select.POLLPRI)
-    while True:
-        timeout = None if deadline is None else min(max(0.0, deadline - _monotonic()), _LONGEST)
-        found = poll.poll(None if timeout is None else -int(-timeout * 1000 // 1))
-        if found:
-            if found[0][1] & select.POLLNVAL:
-                raise bad_descriptor()
-            return True
-        if deadline is not None and _monotonic() >= deadline:
-            return False
+        return wait_natively(fd, writing, deadline)
 
 
 def forget(fd: int) -> None:

@@ -180,7 +180,7 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
             try:
                 # `HubWaiter.wait`, written out.
                 if not waiter.woken:
-                    if hub.switch():
+                    if hub.next().switch():
                         hub.run_interrupts()
                     if not waiter.woken:
                         waiter.wait_longer()

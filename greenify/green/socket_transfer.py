@@ -14,12 +14,14 @@ import time
 from operator import index
 from typing import Any
 
+from greenify.core.blocking import bad_descriptor
 from greenify.green import socket_whole as whole
 from greenify.green.dns import resolve
 from greenify.green.socket_state import (
     SocketState,
     attempt,
     deadline_of,
+    register,
     settle,
     state_of,
     wait_for,
@@ -60,32 +62,58 @@ def recv(self: Any, bufsize: int, flags: int = 0, /) -> bytes:
         data: bytes = _receive(self, state, _recv, whole.recv, flags, bufsize)
         return data
     deadline = None
+    side = state.read
+    if side is None:
+        first: bytes | None = _first(self, _recv, bufsize)
+        if first is not None:
+            return first
+        waiting = True
+    else:
+        # The kernel has nothing: waiting first saves a failing system call.
+        waiting = side.drained and not side.eager and bufsize > 0
     while True:
-        side = state.read
-        if side is not None and side.drained and not side.eager and bufsize > 0:
-            # The kernel has nothing: waiting first saves a failing system call.
-            if deadline is None:
+        if waiting:
+            # `wait_for`, written out for its frame: 0.3 us of a wait on CPython 3.13, and 200 bytes.
+            if deadline is None and state.timeout is not None:
                 deadline = deadline_of(state)
-            wait_for(self, state, False, deadline)
-            side = state.read
+            if side is None or side.descriptor.closed:
+                register(self, state, False)
+                side = state.read
+            if side is None or state.limits is not None:
+                wait_for(self, state, False, deadline)
+                side = state.read
+            elif not side.wait(deadline):
+                raise TimeoutError("timed out")
+            elif side.descriptor.closed:
+                # Not to be tried again: the number may belong to another file by now.
+                raise bad_descriptor()
+        waiting = True
         if side is not None:
             side.drained = True
         try:
             data = _recv(self, bufsize, _DONTWAIT)
         except BlockingIOError:
             # Waiting in here would make this the context of whatever ends the wait.
-            pass
+            continue
         except BaseException:
             if side is not None:
                 side.drained = False
             raise
-        else:
-            if side is not None and not (state.seamless and 0 < len(data) < bufsize):
-                side.drained = False
-            return data
-        if deadline is None:
-            deadline = deadline_of(state)
-        wait_for(self, state, False, deadline)
+        if side is not None and not (state.seamless and 0 < len(data) < bufsize):
+            side.drained = False
+        return data
+
+
+def _first(sock: Any, method: Any, *args: Any) -> Any:
+    """What can be received at once, or None if the caller has to wait.
+
+    A function of its own, for the frame in which an exception came up stays in memory until its function
+    ends (256 bytes for each connection that waits for its first data).
+    """
+    try:
+        return method(sock, *args, _DONTWAIT)
+    except BlockingIOError:
+        return None
 
 
 def recv_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
@@ -104,30 +132,42 @@ def recv_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         buffer.nbytes if kind is memoryview else len(buffer) if kind is bytearray else 0
     )
     deadline = None
+    side = state.read
+    if side is None:
+        first: int | None = _first(self, _recv_into, buffer, nbytes)
+        if first is not None:
+            return first
+        waiting = True
+    else:
+        waiting = side.drained and not side.eager and size > 0
     while True:
-        side = state.read
-        if side is not None and side.drained and not side.eager and size > 0:
-            if deadline is None:
+        if waiting:
+            if deadline is None and state.timeout is not None:
                 deadline = deadline_of(state)
-            wait_for(self, state, False, deadline)
-            side = state.read
+            if side is None or side.descriptor.closed:
+                register(self, state, False)
+                side = state.read
+            if side is None or state.limits is not None:
+                wait_for(self, state, False, deadline)
+                side = state.read
+            elif not side.wait(deadline):
+                raise TimeoutError("timed out")
+            elif side.descriptor.closed:
+                raise bad_descriptor()
+        waiting = True
         if side is not None:
             side.drained = True
         try:
             count = _recv_into(self, buffer, nbytes, _DONTWAIT)
         except BlockingIOError:
-            pass
+            continue
         except BaseException:
             if side is not None:
                 side.drained = False
             raise
-        else:
-            if side is not None and not (state.seamless and 0 < count < size):
-                side.drained = False
-            return count
-        if deadline is None:
-            deadline = deadline_of(state)
-        wait_for(self, state, False, deadline)
+        if side is not None and not (state.seamless and 0 < count < size):
+            side.drained = False
+        return count
 
 
 def _receive(

@@ -15,7 +15,7 @@ import ssl as _stdlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from greenify.core.descriptors import bad_descriptor
+from greenify.core.blocking import bad_descriptor
 from greenify.green import socket as green_socket
 from greenify.green._rest import complete
 from greenify.green.socket_state import (

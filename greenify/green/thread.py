@@ -171,7 +171,7 @@ class GreenThread(greenlet):
                 break
             self.hub.spares.append(self)
             while self._function is None:
-                self.hub.switch()
+                self.hub.next().switch()
 
     def _report(self, exc: BaseException) -> None:
         # SystemExit ends a thread silently, as documented of _thread.exit.

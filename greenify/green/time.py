@@ -48,7 +48,7 @@ class _Sleep(BuiltinTwin):
                 _core_sleep(0)  # not a thread's own greenlet
                 return
             hub.ready.append(me)
-            if hub.switch():
+            if hub.next().switch():
                 hub.run_interrupts()
             return
         if type(seconds) is not float and not isinstance(seconds, float):

@@ -171,14 +171,14 @@ def test_a_handler_waits_when_its_greenlet_is_about_to_switch() -> None:
 
         hub = core.get_hub()
         outer, inner = core.new_waiter(), core.new_waiter()
-        switch = hub.switch
+        following = hub.next
         def handler_first():
-            hub.switch = switch
+            hub.next = following
             hub.call_soon(outer.wake)
             hub.call_soon(hub.call_soon, hub.call_soon, inner.wake)
             assert inner.wait() and outer.woken
-            return switch()
-        hub.switch = handler_first
+            return following()
+        hub.next = handler_first
         assert outer.wait()
         """,
         timeout=10,
@@ -195,7 +195,7 @@ def test_a_handler_waits_for_a_descriptor_or_a_queue() -> None:
         from greenify.queue import SimpleQueue
 
         hub = core.get_hub()
-        switch = hub.switch
+        following = hub.next
         outer_end, outer_start = os.pipe()
         inner_end, inner_start = os.pipe()
         simple = SimpleQueue()
@@ -209,10 +209,10 @@ def test_a_handler_waits_for_a_descriptor_or_a_queue() -> None:
             assert simple.get() == 1
         def wait_outside(first):
             def handler_first():
-                hub.switch = switch
+                hub.next = following
                 first()
-                return switch()
-            hub.switch = handler_first
+                return following()
+            hub.next = handler_first
 
         for first in (for_pipe, for_queue):
             # Around it a wait for a waiter, for a descriptor, and for a queue.
