@@ -135,11 +135,14 @@ class Side:
     def _wait_longer(self, g: Any) -> None:
         # Something else has switched to the greenlet; see `HubWaiter.wait_longer`.
         hub = self.descriptor.hub
-        while self.waiter is g:
-            if hub.next().switch():
-                hub.run_interrupts()
+        taken = 1
+        while True:
+            hub.park()
+            if self.waiter is not g:
+                break
+            taken += 1
         if within_a_wait():
-            hub.ready.append(g)
+            hub.ready.extend([g] * taken)
 
     def _wait_beside(self, deadline: float | None) -> bool:
         # A second waiter on the same side, or a greenlet that is not the hub's own (the hub itself while

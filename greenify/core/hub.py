@@ -54,7 +54,7 @@ _get_ident = _thread.get_ident
 _END = Mark()
 
 # How many events one look at the kernel queue takes at most; the rest is taken by the next look.
-_BATCH = 512
+_BATCH = 64
 
 # How many rounds of ready greenlets run before the kernel queue is looked at again.  A look costs as much
 # as three switches, so `sleep(0)` loops gain from a few; more would only delay input.
@@ -103,6 +103,7 @@ class Hub:
             self.next = repeat(self.greenlet).__next__  # type: ignore[method-assign,unused-ignore]
         # Takes from the ready queue; the mark is in it whenever a greenlet runs that is not the hub's own.
         self._entries: Iterator[Any] = starmap(self.ready.popleft, repeat(()))
+        self._looked = False  # at the kernel queue, and there was nothing
         self._rounds = 0  # how many more rounds may pass before the kernel queue is looked at
         #: The descriptors of this hub and of libuv handles: the program must not close them.
         self.private_fds = {
@@ -181,6 +182,11 @@ class Hub:
             # A `for` pops in C, and there is no call before the item is switched to or put back, nor at the
             # return from here: no signal handler can run in between.
             for item in self._entries:
+                # A greenlet is true from its first switch to its end.  The first one has to come from the
+                # hub, or the C stacks of threads that start one another would pile up until the memory for
+                # them ends.  Only greenlets can be dead; other things on the queue may know a hub, too.
+                if item.hub is self and not item.dead and item:
+                    return item  # type: ignore[no-any-return]
                 if item is _END and ready and self._rounds and not (self.hurry or self.timers.heap):
                     # Nothing else to look at: begin another round here.
                     ready.append(item)
@@ -188,16 +194,40 @@ class Hub:
                     self.turns += 1
                     continue
                 break
-            # A greenlet is true from its first switch to its end.  The first one has to come from the hub, or
-            # the C stacks of threads that start one another would pile up until the memory for them ends.
-            # Only greenlets can be dead; other things on the queue may know a hub, too.
-            if item.hub is self and not item.dead and item:
-                return item  # type: ignore[no-any-return]
         except (AttributeError, IndexError):
             pass
+        if item is _END:
+            ready.append(item)
+            return self._next_round()
         if item is not None:
             ready.appendleft(item)
         return self.greenlet
+
+    def _next_round(self) -> greenlet:
+        # Signal handlers and finalisers may run and wait in here, below a wait that has looked at its flag.
+        ready = self.ready
+        heap = self.timers.heap
+        if heap and heap[0][0] <= _monotonic():
+            # What is due is called in the hub.
+            ready.rotate()
+            return self.greenlet
+        if self._rounds and not self.hurry and ready[0] is not _END:
+            self._rounds -= 1
+        elif self.users or self.guests:
+            ready.rotate()
+            return self.greenlet
+        else:
+            # A look at the kernel queue by way of the hub costs 0.5 us more if something has come.
+            self._rounds = _ROUNDS
+            self.hurry = False
+            self.poll()
+            if ready[0] is _END:
+                if len(ready) == 1:
+                    self._looked = True
+                    return self.greenlet
+                ready.rotate(-1)
+        self.turns += 1
+        return self.next()
 
     def park(self) -> None:
         """Wait until something switches to the current greenlet.  May return for no reason.
@@ -417,7 +447,11 @@ class Hub:
                 continue
             self._rounds = _ROUNDS
             self.hurry = False
-            look()
+            if self._looked:
+                # Just now, by the greenlet that left (`_nothing_new`).
+                self._looked = False
+            else:
+                look()
             if not ready:
                 self._sleep()
 
@@ -432,30 +466,41 @@ class Hub:
                 self.loop.turn()
             finally:
                 self.in_loop = False
+        self.poll()
+
+    def poll(self) -> None:
+        """Make ready what the kernel reports, without blocking."""
         append = self.ready.append
-        known = self.descriptors.by_fd.get
-        for fd, events in self.descriptors.queue.poll(0, _BATCH):
-            descriptor = known(fd)
-            if descriptor is None:
-                continue
-            if events & READ_EVENTS:
-                side = descriptor.read
-                side.drained = False
-                waiter = side.waiter
-                # `Side.fire`, written out for the one case that counts: a single waiter.
-                if waiter is not None and side.others is None:
-                    # In this order: after a call others may run (see `Side.due`).
-                    side.waiter = None
-                    append(waiter)
-                else:
-                    side.fire()
-                if events & EAGER_EVENTS:
-                    side.eager = True
-            elif events & EAGER_EVENTS:
-                descriptor.read.eager = True
-                descriptor.read.fire()
-            if events & WRITE_EVENTS:
-                descriptor.write.fire()
+        known = self.descriptors.by_fd
+        try:
+            for fd, events in self.descriptors.queue.poll(0, _BATCH):
+                try:
+                    descriptor = known[fd]
+                except KeyError:
+                    continue
+                if events & READ_EVENTS:
+                    side = descriptor.read
+                    side.drained = False
+                    waiter = side.waiter
+                    # `Side.fire`, written out for the one case that counts: a single waiter.
+                    if waiter is not None and side.others is None:
+                        # In this order: after a call others may run (see `Side.due`).
+                        side.waiter = None
+                        append(waiter)
+                    else:
+                        side.fire()
+                    if events & EAGER_EVENTS:
+                        side.eager = True
+                elif events & EAGER_EVENTS:
+                    descriptor.read.eager = True
+                    descriptor.read.fire()
+                if events & WRITE_EVENTS:
+                    descriptor.write.fire()
+        except BaseException:
+            # A signal handler has raised, and what the kernel has reported is lost: let everybody look again.
+            self.descriptors.wake_all()
+            self.ready.append(self.pair)
+            raise
 
     def _sleep(self) -> None:
         self.sleeping = True

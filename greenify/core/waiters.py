@@ -103,14 +103,18 @@ class HubWaiter:
     def wait_longer(self) -> None:
         """Go on with a wait in which something else has switched to the greenlet.
 
-        It may have been the wake-up of a wait below this one on the stack, which then gets it back.  For
-        `wait`, and for those who have written it out.
+        It may have been the wake-up of a wait below this one on the stack.  There may be several, and each
+        gets its own back.  For `wait`, and for those who have written it out.
         """
         hub = self.hub
-        while not (self.woken or self._expired):
+        taken = 1
+        while True:
             hub.park()
+            if self.woken or self._expired:
+                break
+            taken += 1
         if within_a_wait():
-            hub.ready.append(self.greenlet)
+            hub.ready.extend([self.greenlet] * taken)
 
     def _give_up(self, entry: Entry | None) -> None:
         if entry is not None and not self._expired:

@@ -48,7 +48,9 @@ _WAITALL = _socket.MSG_WAITALL
 
 _recv = _native.recv
 _recv_into = _native.recv_into
+_recvfrom = _native.recvfrom
 _send = _native.send
+_sendto = _native.sendto
 
 
 def recv(self: Any, bufsize: int, flags: int = 0, /) -> bytes:
@@ -190,10 +192,23 @@ def _is_iterable(thing: Any) -> bool:
 
 def recvfrom(self: Any, bufsize: int, flags: int = 0, /) -> Any:
     """See `socket.socket.recvfrom`."""
-    state = state_of(self)
+    state = self._state
+    if state.__class__ is not SocketState:
+        state = settle(self)
     if not state.blocking:
-        return _native.recvfrom(self, bufsize, flags)
-    return _receive(self, state, _native.recvfrom, whole.recvfrom, flags, bufsize)
+        return _recvfrom(self, bufsize, flags)
+    if flags:
+        return _receive(self, state, _recvfrom, whole.recvfrom, flags, bufsize)
+    deadline = None
+    while True:
+        try:
+            return _recvfrom(self, bufsize, _DONTWAIT)
+        except BlockingIOError:
+            # Waiting in here would make this the context of whatever ends the wait.
+            pass
+        if deadline is None:
+            deadline = deadline_of(state)
+        wait_for(self, state, False, deadline)
 
 
 def recvfrom_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> Any:
@@ -295,15 +310,23 @@ def sendall(self: Any, data: Any, flags: int = 0, /) -> None:
 
 def sendto(self: Any, data: Any, *args: Any) -> int:
     """See `socket.socket.sendto`: ``sendto(data, address)`` or ``sendto(data, flags, address)``."""
-    state = state_of(self)
+    state = self._state
+    if state.__class__ is not SocketState:
+        state = settle(self)
     flags = args[0] if len(args) == 2 else 0
     if not 1 <= len(args) <= 2 or not state.blocking or not isinstance(flags, int):
         # Or it raises what it has to say of the arguments.
-        return int(_native.sendto(self, data, *args))
+        return _sendto(self, data, *args)
     address = resolve(self, args[-1])
+    if not state.stream and not flags:
+        # The usual case: the kernel has room for a datagram.
+        try:
+            return _sendto(self, data, _DONTWAIT, address)
+        except BlockingIOError:
+            pass
 
     def to_address(sock: Any, piece: Any, flags: int) -> int:
-        return _native.sendto(sock, piece, flags, address)
+        return _sendto(sock, piece, flags, address)
 
     if state.stream and state.timeout is None:
         return whole.send(self, state, flags, data, 0, to_address)

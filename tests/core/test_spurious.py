@@ -185,6 +185,41 @@ def test_a_handler_waits_when_its_greenlet_is_about_to_switch() -> None:
     )
 
 
+def test_a_handler_within_a_handler_takes_the_wake_ups_of_both() -> None:
+    run(
+        """
+        import os
+        from engine_child import *
+
+        hub = core.get_hub()
+        following = hub.next
+        end, start = os.pipe()
+        first, second, third = (core.new_waiter() for _ in range(3))
+
+        def second_handler():
+            hub.next = following
+            first.wake()
+            second.wake()
+            hub.call_soon(hub.call_soon, hub.call_soon, wake())
+            wait()
+            return following()
+        def first_handler():
+            hub.next = second_handler
+            assert second.wait()
+            return following()
+
+        for wait, wake in (
+            (third.wait, lambda: third.wake),
+            (lambda: core.wait(end, False), lambda: lambda: os.write(start, b"x")),
+        ):
+            hub.next = first_handler
+            assert first.wait()
+            first, second = core.new_waiter(), core.new_waiter()
+        """,
+        timeout=10,
+    )
+
+
 def test_a_handler_waits_for_a_descriptor_or_a_queue() -> None:
     # As above; those waits are written out for themselves.
     run(
