@@ -65,6 +65,7 @@ class SocketState:
     """The state of one cooperative socket."""
 
     __slots__ = (
+        "asked",
         "blocking",
         "closed",
         "descriptor",
@@ -97,6 +98,7 @@ class SocketState:
         self.limits: dict[bool, float] | None = None
         self.descriptor: Descriptor | None = None
         self.read: Side | None = None
+        self.asked = False  # something has been written since the last read, over TLS
 
     def __bool__(self) -> bool:
         # What remains in the slot of a socket that outlives the patch still reads as the flag.

@@ -11,7 +11,9 @@ nothing patched.
 from __future__ import annotations
 
 import _socket
+import fcntl
 import ssl as _stdlib
+import termios
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,9 @@ _WantRead = _stdlib.SSLWantReadError
 _WantWrite = _stdlib.SSLWantWriteError
 _EOF = _stdlib.SSL_ERROR_EOF
 _fileno = _socket.socket.fileno
+_ioctl = fcntl.ioctl
+_FIONREAD = termios.FIONREAD
+_NOTHING = bytes(4)  # an int of C
 
 
 def _prepare(sock: Any) -> SocketState:
@@ -77,14 +82,51 @@ def read(self: Any, len: int = 1024, buffer: Any = None) -> Any:
     sslobj = self._sslobj
     if sslobj is None:
         raise ValueError("Read on closed or unwrapped SSL socket.")
+    state = self._state
+    if state.__class__ is not SocketState or state.native_blocking:
+        state = _prepare(self)
+    # Who has asked waits for the answer.  To learn from the kernel that there is none yet takes half of what
+    # OpenSSL's exception does: 0.7 instead of 1.7 us of a round trip's 13 for each end.
+    waiting = state.asked and state.blocking and len > 0 and _none_yet(self, state, sslobj)
+    state.asked = False
+    deadline = None
+    writing = False
+    while True:
+        if waiting:
+            if deadline is None and state.timeout is not None:
+                deadline = deadline_of(state)
+            try:
+                wait_for(self, state, writing, deadline)
+            except TimeoutError:
+                raise TimeoutError("The read operation timed out") from None
+            if _fileno(self) < 0:
+                raise bad_descriptor()
+        try:
+            return sslobj.read(len) if buffer is None else sslobj.read(len, buffer)
+        except _WantRead:
+            if not state.blocking:
+                raise
+            writing = False
+        except _WantWrite:
+            if not state.blocking:
+                raise
+            writing = True
+        except _stdlib.SSLError as exc:
+            if exc.args[0] == _EOF and self.suppress_ragged_eofs:
+                return b"" if buffer is None else 0
+            raise
+        waiting = True
+
+
+def _none_yet(sock: Any, state: SocketState, sslobj: Any) -> bool:
+    """Whether neither OpenSSL nor the kernel has anything to read.  An error is left to the call itself."""
+    side = state.read
+    if side is None or side.eager or side.edge or sslobj.pending():
+        return False
     try:
-        if buffer is None:
-            return _until_done(self, "read", sslobj.read, len)
-        return _until_done(self, "read", sslobj.read, len, buffer)
-    except _stdlib.SSLError as exc:
-        if exc.args[0] == _EOF and self.suppress_ragged_eofs:
-            return b"" if buffer is None else 0
-        raise
+        return bool(_ioctl(_fileno(sock), _FIONREAD, _NOTHING) == _NOTHING)
+    except (OSError, ValueError):
+        return False
 
 
 def write(self: Any, data: Any) -> int:
@@ -93,7 +135,19 @@ def write(self: Any, data: Any) -> int:
     sslobj = self._sslobj
     if sslobj is None:
         raise ValueError("Write on closed or unwrapped SSL socket.")
-    return int(_until_done(self, "write", sslobj.write, data))
+    state = self._state
+    if state.__class__ is not SocketState or state.native_blocking:
+        state = _prepare(self)
+    written = None
+    try:
+        written = sslobj.write(data)  # the usual case: the kernel takes everything at once
+    except (_WantRead, _WantWrite):
+        # Waiting in here would make this the context of whatever ends the wait.
+        pass
+    if written is None:
+        written = _until_done(self, "write", sslobj.write, data)
+    state.asked = True
+    return int(written)
 
 
 _plain_send = _stdlib.SSLSocket.send
@@ -104,6 +158,20 @@ def send(self: Any, data: Any, flags: int = 0) -> int:
     if self._sslobj is None or flags:
         return _plain_send(self, data, flags)
     return write(self, data)
+
+
+_plain_sendall = _stdlib.SSLSocket.sendall
+
+
+def sendall(self: Any, data: Any, flags: int = 0) -> None:
+    """See `ssl.SSLSocket.sendall`."""
+    if data.__class__ is bytes and data and not flags and self._sslobj is not None:
+        # Two views of memory less for what is sent at once.
+        sent = self.send(data)
+        if sent == len(data):
+            return
+        data = memoryview(data)[sent:]
+    _plain_sendall(self, data, flags)
 
 
 def do_handshake(self: Any, block: bool = False) -> None:
@@ -137,7 +205,7 @@ def verify_client_post_handshake(self: Any) -> Any:
 
 METHODS: dict[str, Any] = {
     function.__name__: function
-    for function in (read, write, send, do_handshake, unwrap, verify_client_post_handshake)
+    for function in (read, write, send, sendall, do_handshake, unwrap, verify_client_post_handshake)
 }
 
 if TYPE_CHECKING:
