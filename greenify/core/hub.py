@@ -288,14 +288,19 @@ class Hub:
         elif self.next().switch():
             self.run_interrupts()
 
-    def breathe(self) -> None:
+    def breathe(self) -> bool:
         """Let the others run unless they have since the last call: for calls that need not wait.
 
-        A loop around something that is always ready would keep everybody else waiting.
+        A loop around something that is always ready, or never, would keep everybody else waiting.
+
+        Returns:
+            Whether the others have run.
         """
-        if self._breath == self.turns:
+        pausing = self._breath == self.turns
+        if pausing:
             self.pause()
         self._breath = self.turns
+        return pausing
 
     # Signals: see signals.py for who fills `interrupts`.
 

@@ -222,8 +222,8 @@ class Poll:
                 hub.breathe()
             return found
         if not milliseconds:
-            if hub is not None:
-                hub.pause()
+            # urllib3 asks so before each request whether the connection still stands.
+            if hub is not None and hub.breathe():
                 found = native.poll(0)
             return found
         deadline = None if milliseconds < 0 else _monotonic() + milliseconds / 1000

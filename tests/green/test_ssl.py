@@ -601,3 +601,76 @@ def test_fifty_connections(mode: Mode, certificates: Path) -> None:
         mode,
         certificates,
     )
+
+
+@both_modes
+def test_answers(mode: Mode, certificates: Path) -> None:
+    """Whoever has written asks the kernel before it reads: nothing that has come is waited for again."""
+    run(
+        TLS
+        + """
+    def answers(asking, answering):
+        # It waits once, so that the descriptor is registered.
+        waiting = Thread(asking.read, 10)
+        answering.write(b"1"); assert waiting.end() == b"1"
+        # In one piece, in two records, in two halves, and when all was there before the question.
+        def answer():
+            assert answering.recv(10) == b"question"
+            answering.sendall(b"23"); answering.sendall(b"45")
+        serving = Thread(answer)
+        asking.sendall(b"question")
+        assert asking.recv(1) == b"2"
+        asking.sendall(b"more")
+        assert asking.recv(10) == b"3" and asking.recv(10) == b"45"
+        serving.end()
+        answering.sendall(b"6"); answering.sendall(b"7")
+        asking.sendall(b"again")
+        assert asking.recv(10) == b"6"
+        asking.sendall(b"again")
+        assert asking.recv(10) == b"7"
+        assert asking.recv(0) == b"" == asking.read(0)
+        asking.sendall(b"last")
+        assert asking.recv(0) == b""
+        # A question for which there is no answer.
+        asking.settimeout(0.01)
+        asking.sendall(b"?")
+        try:
+            asking.recv(10)
+            raise SystemExit("something has come")
+        except TimeoutError as exc:
+            assert str(exc) == "The read operation timed out", exc
+        asking.setblocking(False)
+        asking.send(b"?")
+        try:
+            asking.recv(10)
+            raise SystemExit("something has come")
+        except ssl.SSLWantReadError:
+            pass
+        asking.settimeout(LONG)
+        asking.sendall(b"?")
+        # The end; it may be there before the question.
+        closing = Thread(asking.recv, 10)
+        left = b""
+        while not left.endswith(b"last???"):
+            left += answering.recv(100)
+        answering.close()
+        assert closing.end() == b""
+        try:
+            asking.sendall(b"anybody there?")
+        except OSError:
+            pass
+        try:
+            assert asking.recv(10) == b""
+        except ConnectionResetError:
+            pass
+        asking.close()
+
+    for version in VERSIONS:
+        client, server = of_version(version)
+        answers(client, server)
+        client, server = of_version(version)
+        answers(server, client)
+    """,
+        mode,
+        certificates,
+    )
