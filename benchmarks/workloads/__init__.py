@@ -98,7 +98,9 @@ def _network() -> list[Workload]:
     for connections in (1, 10, 100, 1000, 10000):
         # All connections at once, at least twice.
         how = _n(max(20000, 2 * connections), max(200, connections), connections=connections)
-        rows.append(Workload(f"server-{connections}", "network", "serve_driver", **how))
+        rows.append(
+            Workload(f"server-{connections}", "network", "serve_driver", idioms=_FLOOR, **how)
+        )
     rows.append(Workload("accept", "network", "accept", idioms=_FLOOR, **_n(3000, 100)))
     rows.append(Workload("udp", "network", "udp", idioms=_FLOOR, **_n(10000, 100)))
     return rows
@@ -111,7 +113,8 @@ def _web() -> list[Workload]:
         ("requests-fresh", "fresh", 800),
     ):
         how = _n(number, 20)
-        rows.append(Workload(name, "web", function, idioms=_AIO, needs=("nginx",), **how))
+        both = (*_AIO, *_FLOOR)
+        rows.append(Workload(name, "web", function, idioms=both, needs=("nginx",), **how))
     slow: dict[str, Any] = {
         "arguments": {"operations": 2000},
         "quick": {"operations": 20, "workers": 20},

@@ -15,7 +15,17 @@ from typing import Any
 
 from benchmarks.sample import Sample, timed
 
-__all__ = ["accept", "echo", "receive", "serve_driver", "tls_echo", "tls_pair", "tcp_pairs", "udp"]
+__all__ = [
+    "accept",
+    "echo",
+    "receive",
+    "serve_driver",
+    "start_driver",
+    "tcp_pairs",
+    "tls_echo",
+    "tls_pair",
+    "udp",
+]
 
 
 def tcp_pairs(number: int) -> list[tuple[socket.socket, socket.socket]]:
@@ -161,6 +171,15 @@ def _resident() -> int:
     return pages * resource.getpagesize()
 
 
+def start_driver(
+    server: socket.socket, connections: int, operations: int, size: int
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """The client of `serve_driver`, and its control connection."""
+    arguments = (server.getsockname()[1], connections, operations, size)
+    driver = subprocess.Popen([sys.executable, "-m", "benchmarks.driver", *map(str, arguments)])
+    return driver, server.accept()[0]
+
+
 def serve_driver(connections: int, operations: int, size: int = 100) -> Sample:
     """An echo server, a thread per connection, for a client in another process (`benchmarks.driver`).
 
@@ -168,9 +187,7 @@ def serve_driver(connections: int, operations: int, size: int = 100) -> Sample:
     a connection which waits, with its thread.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=128) as server:
-        arguments = (server.getsockname()[1], connections, operations, size)
-        driver = subprocess.Popen([sys.executable, "-m", "benchmarks.driver", *map(str, arguments)])
-        control, _ = server.accept()
+        driver, control = start_driver(server, connections, operations, size)
         before = _resident()
 
         def accept_all() -> None:

@@ -5,14 +5,25 @@ from __future__ import annotations
 import os
 import select
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
 from benchmarks.sample import Sample, timed
-from benchmarks.workloads.network import tcp_pairs, tls_pair
+from benchmarks.workloads.network import start_driver, tcp_pairs, tls_pair
 from benchmarks.workloads.waiting import WAYS
 
-__all__ = ["accept", "echo", "subprocesses", "tls_echo", "udp", "waits"]
+__all__ = [
+    "accept",
+    "echo",
+    "fresh",
+    "keep_alive",
+    "serve_driver",
+    "subprocesses",
+    "tls_echo",
+    "udp",
+    "waits",
+]
 
 
 def echo(
@@ -76,6 +87,63 @@ def tls_echo(connections: int, operations: int, certificate: str, size: int = 10
                 client.recv(65536)
 
     return timed(operations, run)
+
+
+def serve_driver(connections: int, operations: int, size: int = 100) -> Sample:
+    """The server with one loop around its kernel queue: the least that so many connections cost."""
+    queue = select.epoll()
+    socks: dict[int, socket.socket] = {}
+
+    def serve(control: int) -> None:
+        while True:
+            for fd, _ in queue.poll():
+                if fd == control:
+                    return
+                socks[fd].sendall(socks[fd].recv(65536))
+
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as server, queue:
+        driver, control = start_driver(server, connections, operations, size)
+        for _ in range(connections):
+            sock, _ = server.accept()
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.sendall(sock.recv(65536))
+            socks[sock.fileno()] = sock
+            queue.register(sock, select.EPOLLIN | select.EPOLLET)
+        if control.recv(1) != b"R":
+            raise RuntimeError("the driver has failed")
+        queue.register(control, select.EPOLLIN)
+        begun = time.process_time()
+        control.sendall(b"G")
+        serve(control.fileno())
+        cost = (time.process_time() - begun) / operations
+        if control.recv(1) != b"D":
+            raise RuntimeError("the driver has failed")
+        control.sendall(b"E")
+        control.close()
+        driver.wait()
+    for sock in socks.values():
+        sock.close()
+    return Sample(cost)
+
+
+def keep_alive(operations: int, nginx: str) -> Sample:
+    """Processor time of requests itself: one plain thread and no scheduling."""
+    from benchmarks.workloads import web  # which needs requests
+
+    return _used(operations, lambda: web.keep_alive(operations, nginx, workers=1))
+
+
+def fresh(operations: int, nginx: str) -> Sample:
+    """As `keep_alive`, a connection per request."""
+    from benchmarks.workloads import web
+
+    return _used(operations, lambda: web.fresh(operations, nginx, workers=1))
+
+
+def _used(operations: int, run: Callable[[], object]) -> Sample:
+    begun = time.process_time()
+    run()
+    return Sample((time.process_time() - begun) / operations)
 
 
 def accept(operations: int) -> Sample:
