@@ -79,8 +79,8 @@ def recv(self: Any, bufsize: int, flags: int = 0, /) -> bytes:
             if deadline is None and state.timeout is not None:
                 deadline = deadline_of(state)
             if side is None or side.descriptor.closed:
-                register(self, state, False)
-                side = state.read
+                descriptor = register(self, state, False)
+                side = None if descriptor is None else descriptor.read
             if side is None or state.limits is not None:
                 wait_for(self, state, False, deadline)
                 side = state.read
@@ -147,8 +147,8 @@ def recv_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
             if deadline is None and state.timeout is not None:
                 deadline = deadline_of(state)
             if side is None or side.descriptor.closed:
-                register(self, state, False)
-                side = state.read
+                descriptor = register(self, state, False)
+                side = None if descriptor is None else descriptor.read
             if side is None or state.limits is not None:
                 wait_for(self, state, False, deadline)
                 side = state.read

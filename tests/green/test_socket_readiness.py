@@ -389,6 +389,39 @@ def test_native_and_green_threads_on_one_socket(mode: Mode) -> None:
     )
 
 
+@both_modes
+def test_a_native_thread_takes_a_socket_over_whose_registration_has_ended(mode: Mode) -> None:
+    run(
+        """
+    import _thread
+    from greenify import core
+    start_native = _thread.start_new_thread
+    if PATCHED:
+        import greenify
+        start_native = greenify.original(_thread, "start_new_thread")
+    for receive in (lambda s: s.recv(10), lambda s: bytes(b[:s.recv_into(b)])):
+        left, right = tcp_pair()
+        reading = Thread(right.recv, 10)
+        left.send(b"1")
+        assert reading.end() == b"1"
+        # As if somebody had closed the number behind our back, and the system had used it again.
+        core.forget(right.fileno())
+        b, got, end = bytearray(10), [], threading.Event()
+        def read():
+            try:
+                got.append(receive(right))
+            finally:
+                end.set()
+        start_native(read, ())
+        time.sleep(0.01)
+        left.send(b"2")
+        assert end.wait(LONG) and got == [b"2"], got
+        left.close(); right.close()
+    """,
+        mode,
+    )
+
+
 RANDOM = """
     import random
     WAITALL, PEEK = socket.MSG_WAITALL, socket.MSG_PEEK
