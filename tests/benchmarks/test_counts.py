@@ -10,6 +10,7 @@ and end.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -344,6 +345,10 @@ def count(program: str) -> dict[str, float]:
     return found
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 11),
+    reason="the numbers are those of CPython 3.11 and later; on 3.10 every switch goes by way of the hub",
+)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_costs(row: Row) -> None:
     found = count(row.program)
