@@ -29,7 +29,7 @@ from greenlet import getcurrent
 from greenify.core.blocking import bad_descriptor, wait_natively
 from greenify.core.kernel_queue import ONCE, READ, WRITE, make_queue
 from greenify.core.timers import Entry
-from greenify.core.waiters import HubWaiter, within_a_wait
+from greenify.core.waiters import HubWaiter, give_back
 
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
@@ -141,8 +141,7 @@ class Side:
             if self.waiter is not g:
                 break
             taken += 1
-        if within_a_wait():
-            hub.ready.extend([g] * taken)
+        give_back(hub, g, taken)
 
     def _wait_beside(self, deadline: float | None) -> bool:
         # A second waiter on the same side, or a greenlet that is not the hub's own (the hub itself while

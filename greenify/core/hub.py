@@ -454,7 +454,7 @@ class Hub:
             self._rounds = _ROUNDS
             self.hurry = False
             if self._looked:
-                # Just now, by the greenlet that left (`_nothing_new`).
+                # Just now, by the greenlet that left (`_next_round`).
                 self._looked = False
             else:
                 look()

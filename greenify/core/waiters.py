@@ -21,7 +21,7 @@ from greenify.core.timers import Entry
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
 
-__all__ = ["HubWaiter", "ThreadWaiter", "Waiter", "within_a_wait"]
+__all__ = ["HubWaiter", "ThreadWaiter", "Waiter", "give_back"]
 
 # Counts the forks this process descends from: a native thread that waited before a fork is not in the child.
 generation = 0
@@ -113,8 +113,7 @@ class HubWaiter:
             if self.woken or self._expired:
                 break
             taken += 1
-        if within_a_wait():
-            hub.ready.extend([self.greenlet] * taken)
+        give_back(hub, self.greenlet, taken)
 
     def _give_up(self, entry: Entry | None) -> None:
         if entry is not None and not self._expired:
@@ -127,7 +126,13 @@ class HubWaiter:
         return not self.hub.abandoned
 
 
-def within_a_wait() -> bool:
+def give_back(hub: Hub, greenlet: Any, taken: int) -> None:
+    """Return wake-ups that a wait of `greenlet` has taken before its own, if others wait below it."""
+    if _within_a_wait():
+        hub.ready.extend([greenlet] * taken)
+
+
+def _within_a_wait() -> bool:
     """Whether a signal handler or a finaliser waits which has interrupted a wait of the same greenlet.
 
     It may have come between that wait's look at its flag and its switch, and taken its wake-up.  To be asked
