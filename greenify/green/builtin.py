@@ -8,9 +8,11 @@ the state of an object.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from types import MethodType
 from typing import Any
 
-__all__ = ["BuiltinTwin", "builtin_twin"]
+__all__ = ["BuiltinTwin", "Home", "bound_twin", "builtin_twin"]
 
 
 class BuiltinTwin:
@@ -49,8 +51,46 @@ class BuiltinTwin:
         return name
 
 
+class Home:
+    """What the twin of a module's C function is bound to: stands for the module, which cannot be pickled."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<module {self._name!r}>"
+
+    def __getattr__(self, name: str) -> Any:
+        # `copy.copy` of a method looks it up.
+        return getattr(import_module(self._name), name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return import_module, (self._name,)
+
+    def __deepcopy__(self, memo: object) -> Home:
+        return self
+
+
+def bound_twin(native: Any, function: Callable[..., Any]) -> MethodType:
+    """The twin of a C function that is called all the time, or waited in: `function`, bound to its module.
+
+    A bound method does not bind again, and the interpreter enters it without a C function in between, which
+    would cost its call and, at every switch, the copying of its C stack (`time.sleep(0)`: 0.78 instead of
+    0.62 us, 2,744 bytes of stack instead of 1,992).
+
+    Args:
+        native: the C function; its name, module and documentation are given to `function`.
+        function: takes the module as its first argument, and the others by position only.
+    """
+    for name in ("__name__", "__qualname__", "__module__", "__doc__", "__text_signature__"):
+        setattr(function, name, getattr(native, name))
+    return MethodType(function, Home(native.__module__))
+
+
 def builtin_twin(native: Any, function: Any) -> Any:
     """`function` as it should stand in the place of `native`: wrapped only if that is a C function."""
-    if type(native) is not type(len) or isinstance(function, BuiltinTwin):
+    if type(native) is not type(len) or isinstance(function, BuiltinTwin | MethodType):
         return function
     return BuiltinTwin(native, function)

@@ -24,7 +24,7 @@ from greenify.core.registry import hubs, on_new_hub
 from greenify.core.workers import default_workers
 from greenify.errors import TaskExit
 from greenify.event import Event
-from greenify.green.builtin import BuiltinTwin
+from greenify.green.builtin import bound_twin
 from greenify.green.handles import (
     Sentinel,
     ThreadHandle,
@@ -70,22 +70,17 @@ _native_count = _thread._count
 _native_set_sentinel = getattr(_thread, "_set_sentinel", None)
 
 
-class _GetIdent(BuiltinTwin):
-    """`_thread.get_ident` in the patched modules."""
-
-    __slots__ = ()
-
-    # Written out here, as `threading.current_thread` calls it all the time.
-    def __call__(self) -> int:
-        try:
-            ident: int = getcurrent().ident  # type: ignore[attr-defined]
-        except (AttributeError, RuntimeError):
-            # Not a thread's own greenlet, or the interpreter is being finalised.
-            return get_ident()
-        return ident
+def _get_ident(_module: object, /) -> int:
+    # `get_ident`, written out: `threading.current_thread` calls it all the time.
+    try:
+        ident: int = getcurrent().ident  # type: ignore[attr-defined]
+    except (AttributeError, RuntimeError):
+        # Not a thread's own greenlet, or the interpreter is being finalised.
+        return get_ident()
+    return ident
 
 
-get_ident_twin = _GetIdent(_thread.get_ident, get_ident)
+get_ident_twin = bound_twin(_thread.get_ident, _get_ident)
 
 LockType = Lock
 allocate_lock = Lock

@@ -12,7 +12,7 @@ from greenlet import getcurrent
 from greenify import core
 from greenify.core.waiters import HubWaiter
 from greenify.green._rest import complete
-from greenify.green.builtin import BuiltinTwin
+from greenify.green.builtin import bound_twin
 
 __all__ = ["sleep"]
 
@@ -27,50 +27,42 @@ _LONGEST = 2.0**32
 _audited = sys.version_info >= (3, 13)
 
 
-class _Sleep(BuiltinTwin):
-    """`time.sleep`: suspend the calling thread; the others go on.  0 lets them run once.
-
-    ValueError: the time is negative or not a number; OverflowError: it is too large.
-    """
-
-    __slots__ = ()
-
-    # Written out here, for a call more would cost a tenth of a switch.
-    def __call__(self, seconds: float, /) -> None:
-        if seconds.__class__ is int and not seconds:
-            # The plain switch, written out: 0.9 instead of 1.2 us, of which the two switches take 0.5.
-            if _audited:
-                _audit("time.sleep", seconds)
-            try:
-                me: Any = getcurrent()
-                hub = me.hub
-            except (AttributeError, RuntimeError):
-                _core_sleep(0)  # not a thread's own greenlet
-                return
-            hub.ready.append(me)
-            if hub.next().switch():
-                hub.run_interrupts()
-            return
-        if type(seconds) is not float and not isinstance(seconds, float):
-            try:
-                seconds = index(seconds)
-            except TypeError:
-                _native_sleep(seconds)  # raises what the real one raises
+def _sleep(_module: object, seconds: float, /) -> None:
+    # Suspends the calling thread; the others go on.  0 lets them run once.
+    # ValueError: the time is negative or not a number; OverflowError: it is too large.
+    if seconds.__class__ is int and not seconds:
+        # The plain switch, written out: 0.9 instead of 1.2 us, of which the two switches take 0.5.
         if _audited:
             _audit("time.sleep", seconds)
-        if not 0 <= seconds < _LONGEST:
-            _native_sleep(seconds)
-            return
         try:
-            hub = getcurrent().hub  # type: ignore[attr-defined]
+            me: Any = getcurrent()
+            hub = me.hub
         except (AttributeError, RuntimeError):
-            _core_sleep(seconds)
+            _core_sleep(0)  # not a thread's own greenlet
             return
-        HubWaiter(hub).wait(_monotonic() + seconds)
+        hub.ready.append(me)
+        if hub.next().switch():
+            hub.run_interrupts()
+        return
+    if type(seconds) is not float and not isinstance(seconds, float):
+        try:
+            seconds = index(seconds)
+        except TypeError:
+            _native_sleep(seconds)  # raises what the real one raises
+    if _audited:
+        _audit("time.sleep", seconds)
+    if not 0 <= seconds < _LONGEST:
+        _native_sleep(seconds)
+        return
+    try:
+        hub = getcurrent().hub  # type: ignore[attr-defined]
+    except (AttributeError, RuntimeError):
+        _core_sleep(seconds)
+        return
+    HubWaiter(hub).wait(_monotonic() + seconds)
 
 
-_Sleep.__call__.__qualname__ = "sleep"  # in `greenify --list`
-sleep = _Sleep(_time.sleep, _Sleep.__call__)
+sleep = bound_twin(_time.sleep, _sleep)
 
 
 complete(globals(), _time)

@@ -8,10 +8,10 @@ A file `greenify/patches/<name>.py` holds ``PATCHES``, a tuple of `Patch`, and m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import FunctionType, MappingProxyType, ModuleType
+from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any, Final, Literal
 
-from greenify.green.builtin import BuiltinTwin
+from greenify.green.builtin import BuiltinTwin, Home
 
 __all__ = ["MISSING", "Change", "Patch", "label"]
 
@@ -131,6 +131,8 @@ def label(thing: object) -> str:
         thing = thing.__func__
     if isinstance(thing, BuiltinTwin):
         thing = thing.__wrapped__
+    if isinstance(thing, MethodType) and isinstance(thing.__self__, Home):
+        thing = thing.__func__
     if isinstance(thing, ModuleType):
         return thing.__name__
     if isinstance(thing, property) and thing.fget is not None:
