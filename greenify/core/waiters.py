@@ -148,12 +148,15 @@ def _within_a_wait() -> bool:
 
 def _waits(frame: FrameType) -> bool:
     name = frame.f_globals.get("__name__")
-    return name in _WAITING or (name in _WRITTEN_OUT and frame.f_code.co_name == "_wait")
+    return name in _WAITING or (name in _WRITTEN_OUT and frame.f_code.co_name in _WAITS)
 
 
 _WAITING = frozenset({"greenify.core.descriptors", "greenify.core.hub", "greenify.core.waiters"})
 # Modules that wait by others' functions, too.
-_WRITTEN_OUT = frozenset({"greenify.green.queue_methods", "greenify.queue"})
+_WRITTEN_OUT = frozenset(
+    {"greenify.green.conditions", "greenify.green.queue_methods", "greenify.queue"}
+)
+_WAITS = frozenset({"_event_wait", "_wait"})
 
 
 class ThreadWaiter:

