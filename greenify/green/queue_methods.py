@@ -15,6 +15,7 @@ from __future__ import annotations
 import queue
 import sys
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 from greenlet import getcurrent
@@ -22,7 +23,7 @@ from greenlet import getcurrent
 from greenify.core import HubWaiter
 from greenify.locks import Lock
 
-__all__ = ["QUEUE_METHODS"]
+__all__ = ["QUEUE_ATTRIBUTES", "QUEUE_METHODS"]
 
 _Queue: Any = queue.Queue
 _Condition: Any = threading.Condition
@@ -30,9 +31,6 @@ _native_put = _Queue.put
 _native_get = _Queue.get
 
 _HAS_SHUTDOWN = sys.version_info >= (3, 13)
-
-# The name of the attribute that holds the getter which is on its way.
-_COMING = "_greenify_coming"
 
 
 class _Getter(HubWaiter):
@@ -47,12 +45,34 @@ class _Getter(HubWaiter):
         self.woken = self._expired = False
 
 
+# Stands for the getter that is on its way when there is none.
+_NOBODY = SimpleNamespace(hub=SimpleNamespace(abandoned=True))
+
+
 def put(self: Any, item: Any, block: bool = True, timeout: float | None = None) -> None:
     """Put an item into the queue; see `queue.Queue.put`."""
-    mutex = self.mutex
     not_empty = self.not_empty
+    try:
+        if (
+            self.__class__ is _Queue
+            and self.maxsize <= 0
+            and not (_HAS_SHUTDOWN and self.is_shutdown)
+        ):
+            # With the mutex free and nobody to wake, it need not be taken (put and get: 285 ns with it, 150
+            # without): no other thread comes in between, for there is no call up to the end of `append`, and
+            # after the look at the mutex no jump, where CPython 3.10 would switch.
+            if not_empty._lock._box and not not_empty._waiters:
+                self.unfinished_tasks += 1
+                self.queue.append(item)
+                return
+            if not_empty._lock._box and not self._greenify_coming.hub.abandoned:
+                self.unfinished_tasks += 1
+                self.queue.append(item)
+                return
+    except AttributeError:
+        pass  # somebody has put another object in a place
+    mutex = self.mutex
     if (
-        # Somebody may have put other objects in their places.
         mutex.__class__ is not Lock
         or not_empty.__class__ is not _Condition
         or not_empty._lock is not mutex
@@ -80,8 +100,7 @@ def put(self: Any, item: Any, block: bool = True, timeout: float | None = None) 
                 self._put(item)
             self.unfinished_tasks += 1
             if not_empty._waiters:
-                coming = self.__dict__.get(_COMING)
-                if coming is None or coming.hub.abandoned:
+                if self._greenify_coming.hub.abandoned:
                     _wake_getter(self, not_empty, 1)
     finally:
         mutex._box.append(None)
@@ -93,8 +112,19 @@ def put(self: Any, item: Any, block: bool = True, timeout: float | None = None) 
 
 def get(self: Any, block: bool = True, timeout: float | None = None) -> Any:
     """Remove and return an item from the queue; see `queue.Queue.get`."""
-    mutex = self.mutex
     not_empty = self.not_empty
+    try:
+        # As in `put`.
+        if (
+            self.__class__ is _Queue
+            and not_empty._lock._box
+            and self.queue
+            and not self.not_full._waiters
+        ):
+            return self.queue.popleft()
+    except AttributeError:
+        pass
+    mutex = self.mutex
     if (
         mutex.__class__ is not Lock
         or not_empty.__class__ is not _Condition
@@ -131,9 +161,8 @@ def get(self: Any, block: bool = True, timeout: float | None = None) -> Any:
 
 def _wake_getter(self: Any, not_empty: Any, items: int) -> None:
     """With the mutex held: wake somebody for the last `items` in the queue unless a getter is on its way."""
-    state = self.__dict__
-    coming = state.get(_COMING)
-    if coming is not None:
+    coming = getattr(self, "_greenify_coming", _NOBODY)
+    if coming is not _NOBODY:
         if not coming.hub.abandoned:
             return
         items = self._qsize()
@@ -144,7 +173,7 @@ def _wake_getter(self: Any, not_empty: Any, items: int) -> None:
             hub = waiter.hub
             if hub.abandoned:
                 continue
-            state[_COMING] = waiter
+            self._greenify_coming = waiter
             # `wake`, written out.
             waiter.woken = True
             hub.ready.append(waiter.greenlet)
@@ -169,7 +198,6 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
         return False
     waiters = not_empty._waiters
     queue_up = waiters.append
-    state = self.__dict__
     while True:
         waiter = _Getter(hub, me)
         queue_up(waiter)
@@ -198,8 +226,9 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
             _give_up(self, mutex, not_empty, waiter)
             raise
         # Not before the mutex is ours: a put that comes while we wait for it need not wake anybody else.
-        if state.get(_COMING) is waiter:
-            state[_COMING] = None
+        # The class has the attribute no more if the patch has been undone meanwhile.
+        if getattr(self, "_greenify_coming", _NOBODY) is waiter:
+            self._greenify_coming = _NOBODY
         number = len(self.queue) if self.__class__ is _Queue else self._qsize()
         if number:
             if number > 1 and waiters:
@@ -214,8 +243,8 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
 def _give_up(self: Any, mutex: Lock, not_empty: Any, waiter: _Getter) -> None:
     # With the mutex held, but for a greenlet that is being collected.  It may have been woken after it was
     # interrupted, while it waited for the mutex.
-    if self.__dict__.get(_COMING) is waiter:
-        self.__dict__[_COMING] = None
+    if getattr(self, "_greenify_coming", _NOBODY) is waiter:
+        self._greenify_coming = _NOBODY
     if not waiter.woken:
         try:
             not_empty._waiters.remove(waiter)
@@ -226,3 +255,5 @@ def _give_up(self: Any, mutex: Lock, not_empty: Any, waiter: _Getter) -> None:
 
 
 QUEUE_METHODS: dict[str, Any] = {"put": put, "get": get}
+#: The getter of a queue that is on its way.
+QUEUE_ATTRIBUTES: dict[str, Any] = {"_greenify_coming": _NOBODY}

@@ -11,7 +11,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from greenify.green.queue_methods import QUEUE_METHODS
+from greenify.green.queue_methods import QUEUE_ATTRIBUTES, QUEUE_METHODS
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
 from greenify.queue import SimpleQueue
@@ -23,7 +23,10 @@ __all__ = ["PATCHES", "finish"]
 
 _names: dict[str, Any] = {"SimpleQueue": SimpleQueue}
 
-PATCHES = (Patch(queue, replace=_names), Patch(queue.Queue, replace=QUEUE_METHODS))
+PATCHES = (
+    Patch(queue, replace=_names),
+    Patch(queue.Queue, replace=QUEUE_METHODS, add=QUEUE_ATTRIBUTES),
+)
 
 
 def finish(journal: Journal) -> None:

@@ -147,6 +147,54 @@ PROGRAMS = {
         q.join()
         print(sorted(got) == list(range(50)), q.unfinished_tasks)
         """,
+    "whoever holds the mutex is alone": """
+        q = queue.Queue()
+        q.put(0)
+        log = []
+        with q.mutex:
+            threads = [start(lambda: log.append(q.put(1))), start(lambda: log.append(q.get()))]
+            for _ in range(20):
+                time.sleep(0)
+            print(log, list(q.queue), q.unfinished_tasks)
+        for thread in threads:
+            thread.join()
+        print(sorted(log, key=str), list(q.queue), q.unfinished_tasks)
+        """,
+    "a limit that is set later": """
+        q = queue.Queue()
+        q.put(1)
+        q.maxsize = 2
+        q.put(2)
+        putter = start(q.put, 3)
+        until(lambda: len(q.not_full._waiters) == 1)
+        print(q.get(), q.get())
+        putter.join()
+        print(q.get(), q.empty())
+        """,
+    "a condition of one's own": """
+        class Told(threading.Condition):
+            def notify(self, n=1):
+                log.append("told")
+                super().notify(n)
+        q = queue.Queue()
+        log = []
+        q.not_empty = Told(q.mutex)
+        getter = start(lambda: log.append(q.get()))
+        until(lambda: len(q.not_empty._waiters) == 1)
+        q.put("item")
+        getter.join()
+        print(log)
+        """,
+    "something else than a deque": """
+        q = queue.Queue()
+        q.queue = [1, 2]
+        q.put(3)
+        print(q.queue, q.unfinished_tasks)
+        try:
+            q.get()
+        except AttributeError:
+            print("AttributeError", q.mutex.locked(), q.queue)
+        """,
     "an item that cannot be put": """
         q = queue.PriorityQueue()
         q.put(1)
@@ -273,3 +321,33 @@ def test_a_getter_that_is_woken_while_it_is_being_killed() -> None:
     """
     shown = run_python(code, check=True).stdout
     assert shown == "[('a', 'killed'), ('b', 1), ('c', 2)] 0 0\n"
+
+
+def test_no_task_is_lost_or_counted_twice_among_os_threads() -> None:
+    code = """
+    import queue, sys, threading
+    from greenify import NativeThreadPoolExecutor
+
+    sys.setswitchinterval(1e-6)
+    q = queue.Queue()
+    ROUNDS = 3000
+
+    def work():
+        for _ in range(ROUNDS):
+            q.put(1)
+            q.get()
+            q.task_done()
+        return ROUNDS
+
+    with NativeThreadPoolExecutor(3) as pool:
+        natives = [pool.submit(work) for _ in range(3)]
+        greens = [threading.Thread(target=work) for _ in range(2)]
+        for thread in greens:
+            thread.start()
+        for thread in greens:
+            thread.join()
+        assert [native.result() for native in natives] == [ROUNDS] * 3
+    q.join()
+    print(q.unfinished_tasks, q.qsize(), len(q.not_empty._waiters))
+    """
+    assert run_python(code, check=True, timeout=100).stdout == "0 0 0\n"
