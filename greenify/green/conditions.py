@@ -222,7 +222,10 @@ def _event_wait_until(self: Any, timeout: float) -> bool:
             _forget(self, waiter)
 
 
-def _forget(self: Any, waiter: core.Waiter) -> None:
+def _forget(self: Any, waiter: Any) -> None:
+    if waiter.__class__ is HubWaiter:
+        # `set` may be about to wake it, on another OS thread; see `HubWaiter.wake`.
+        waiter._expired = True
     try:
         self._parked.remove(waiter)
     except ValueError:

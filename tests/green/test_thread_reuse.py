@@ -231,6 +231,40 @@ assert order == [0, 1, 2, 3, 4]
 """
         )
 
+    def test_who_has_left_is_not_woken_any_more(self) -> None:
+        run(
+            """
+from greenify import core
+from greenify.core.entries import Throw
+
+event, end = threading.Event(), threading.Event()
+left = []
+def wait(*timeout):
+    left.append(getcurrent())
+    try:
+        event.wait(*timeout)
+    except KeyError:
+        end.wait()
+
+hub = core.get_hub()
+for timeout in ((), (60,)):
+    thread = threading.Thread(target=wait, args=timeout)
+    thread.start()
+    while not event._parked:
+        time.sleep(0)
+    # `set`, on another OS thread, has taken it out but not woken it yet.
+    waiter = event._parked.pop()
+    hub.ready.append(Throw(left[-1], KeyError()))
+    while not end._parked:
+        time.sleep(0)
+    waiter.release()
+    assert left[-1] not in hub.ready
+    end.set()
+    thread.join()
+    end.clear()
+"""
+        )
+
     def test_subclasses_and_copies(self) -> None:
         run(
             """
