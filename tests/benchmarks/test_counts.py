@@ -320,18 +320,18 @@ ROWS = (
     ),
     Row("sleep(0)", _SWITCH, {}, switches=2, calls=13.5, looks=0.12),
     # Ten of the calls keep the greenlet for the next thread, and save two switches and a mapping of memory.
-    Row("spawn", _SPAWN, {}, switches=2, calls=106, looks=0.25),
-    Row("spawn among many", _SPAWN_AMONG_MANY, {}, switches=2, calls=106, looks=0.25),
+    Row("spawn", _SPAWN, {}, switches=2, calls=104, looks=0.25),
+    Row("spawn among many", _SPAWN_AMONG_MANY, {}, switches=2, calls=104, looks=0.25),
     Row("Lock", _LOCK.format(kind="Lock"), {}, switches=0, calls=4),
     Row("RLock", _LOCK.format(kind="RLock"), {}, switches=0, calls=8),
     Row("Semaphore", _LOCK.format(kind="Semaphore"), {}, switches=0, calls=17),
     Row("Condition", _LOCK.format(kind="Condition"), {}, switches=0, calls=10),
     Row("Lock held across a switch", _HELD, {}, switches=2, calls=34, looks=0.25),
-    Row("Event", _EVENT, {}, switches=2, calls=39, looks=0.25),
-    Row("Queue", _QUEUE.format(kind="Queue"), {}, switches=2, calls=51, looks=0.25),
+    Row("Event", _EVENT, {}, switches=2, calls=35, looks=0.25),
+    Row("Queue", _QUEUE.format(kind="Queue"), {}, switches=2, calls=49, looks=0.25),
     Row("SimpleQueue", _QUEUE.format(kind="SimpleQueue"), {}, switches=2, calls=31, looks=0.25),
     # Fifty items at a time, of which the first getter that runs takes all.
-    Row("Queue, many getters", _FAN_OUT.format(kind="Queue"), {}, switches=0.05, calls=10),
+    Row("Queue, many getters", _FAN_OUT.format(kind="Queue"), {}, switches=0.05, calls=5),
     Row(
         "SimpleQueue, many getters", _FAN_OUT.format(kind="SimpleQueue"), {}, switches=0.05, calls=5
     ),
