@@ -2,7 +2,7 @@
 
 A Python function that is stored in a class becomes a method; a C function does not, and programs rely on it
 (``class Clock: sleep = time.sleep``).  A Python function also has a ``__dict__``, which serialisers take for
-the state of an object.
+the state of an object; of methods they know that it is not.
 """
 
 from __future__ import annotations
@@ -81,10 +81,11 @@ def bound_twin(native: Any, function: Callable[..., Any]) -> MethodType:
     0.62 us, 2,744 bytes of stack instead of 1,992).
 
     Args:
-        native: the C function; its name, module and documentation are given to `function`.
-        function: takes the module as its first argument, and the others by position only.
+        native: the C function; its name and documentation are given to `function`.
+        function: of a module; takes the native one's module as its first argument, and the others by position
+            only.  It keeps its own module and qualified name, by which cloudpickle refers to it.
     """
-    for name in ("__name__", "__qualname__", "__module__", "__doc__", "__text_signature__"):
+    for name in ("__name__", "__doc__", "__text_signature__"):
         setattr(function, name, getattr(native, name))
     return MethodType(function, Home(native.__module__))
 
