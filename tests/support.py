@@ -78,6 +78,8 @@ def child_env(env: Mapping[str, str] | None = None) -> dict[str, str]:
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
     if package.parent not in installed:
         paths.append(str(package.parent))
+    # Programs print in signal handlers, where a buffered object refuses to be entered once more.
+    result["PYTHONUNBUFFERED"] = "1"
     result.update(env or {})
     if "PYTHONPATH" in result:
         paths.append(result["PYTHONPATH"])

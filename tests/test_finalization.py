@@ -114,9 +114,11 @@ WAITING = """
 
 @pytest.mark.parametrize("hub", [False, True], ids=["without a hub", "with a hub"])
 @pytest.mark.parametrize("mode", [False, True, "patch_all"])
-def test_waiting(mode: Mode, hub: bool) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_waiting(mode: Mode, hub: bool, unbuffered: str) -> None:
     """Nobody else runs any more: whoever waits blocks, as without the patch, until its time is up."""
-    done = run_python(WAITING.format(hub=hub), greenify=mode, check=True)
+    env = {"PYTHONUNBUFFERED": unbuffered}
+    done = run_python(WAITING.format(hub=hub), greenify=mode, check=True, env=env)
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
         "end of main",

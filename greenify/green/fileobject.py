@@ -265,6 +265,12 @@ def _raw(stream: Any) -> Any:
     return getattr(buffered, "raw", buffered)
 
 
+def buffer_size(buffered: Any) -> int:
+    """How many bytes a native buffered object has room for: it tells in no other way."""
+    size: int = buffered.__sizeof__() - type(buffered).__basicsize__
+    return size
+
+
 def _rebuild(model: Any, fd: int, closefd: bool, newline: str | None) -> Any:
     """The cooperative counterpart of `model` for `fd`; None if there is none (random access)."""
     text = model if isinstance(model, io.TextIOWrapper) else None
@@ -277,8 +283,7 @@ def _rebuild(model: Any, fd: int, closefd: bool, newline: str | None) -> Any:
     if buffered is not raw:
         reading = isinstance(buffered, _BufferedReader)
         kind = CooperativeBufferedReader if reading else CooperativeBufferedWriter
-        # The size of the buffer can be had no other way.
-        made = kind(made, buffered.__sizeof__() - type(buffered).__basicsize__)
+        made = kind(made, buffer_size(buffered))
     if text is None:
         return made
     result: Any = io.TextIOWrapper(

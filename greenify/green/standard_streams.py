@@ -18,7 +18,7 @@ from typing import Any
 
 from greenify.green.buffered import CooperativeBufferedReader, CooperativeBufferedWriter
 from greenify.green.descriptor_io import DEVICE, PLAIN, kind_of, runs_natively, write_all
-from greenify.green.fileobject import CooperativeFileIO
+from greenify.green.fileobject import CooperativeFileIO, buffer_size
 
 __all__ = ["input", "make_cooperative"]
 
@@ -64,25 +64,65 @@ def make_cooperative(text: Any) -> Callable[[], None] | None:
     if reading:
         made.pushed = _drain_native(text, raw)
     if buffered is not raw:
-        made = (CooperativeBufferedReader if reading else CooperativeBufferedWriter)(made)
+        kind = CooperativeBufferedReader if reading else CooperativeBufferedWriter
+        # As large as the native one: what is left in it when a pipe breaks decides about the exit code.
+        made = kind(made, buffer_size(buffered))
     _put_below(text, made)
 
-    def undo() -> None:
-        atexit.unregister(undo)
+    undo = _Undo(text, made, buffered, reading)
+    # Finalisers print when greenify's own modules are gone.
+    atexit.register(undo)
+    return undo
+
+
+class _Undo:
+    """Puts what has been below a stream back there."""
+
+    def __init__(self, text: Any, made: Any, before: Any, reading: bool) -> None:
+        self._parts: tuple[Any, Any, Any] | None = (text, made, before)
+        self._reading = reading
+
+    def __call__(self) -> None:
+        atexit.unregister(self)
+        if self._parts is None:
+            return
+        text, made, before = self._parts
+        # A reference that outlives the interpreter's would keep the stream from its last flush.
+        self._parts = None
         if text.closed or text.buffer is not made:
             return
-        if reading:
-            below = made.raw if buffered is not raw else made
+        if self._reading:
+            below = made.raw if hasattr(made, "raw") else made
             below.pushed, later = None, below.pushed
             pending = _drain(text)
             below.pushed = pending + later
             if below.pushed:
                 return  # a native object could not be given it
-        _put_below(text, buffered)
+        rest = b"" if self._reading else _take_unwritten(text, made)
+        _put_below(text, before)
+        if rest:
+            before.write(rest)
 
-    # Finalisers print when greenify's own modules are gone.
-    atexit.register(undo)
-    return undo
+
+def _take_unwritten(text: Any, made: Any) -> bytes:
+    """What cannot be written now.  The interpreter tries for the last time, and tells what comes of it."""
+    try:
+        text.flush()
+    except OSError:
+        if isinstance(made, CooperativeBufferedWriter):
+            collecting: Any = made.raw
+            collecting.__class__ = _Collecting
+            made.flush()
+            return bytes(collecting.pushed)
+    return b""
+
+
+class _Collecting(CooperativeFileIO):
+    """Keeps what is written to it."""
+
+    def write(self, data: Any, /) -> int:
+        self.pushed = (self.pushed or b"") + bytes(data)
+        return len(data)
 
 
 def _put_below(text: Any, buffered: Any) -> None:

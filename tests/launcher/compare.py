@@ -41,7 +41,8 @@ def run(
         cwd=cwd,
         input=input or b"",
         capture_output=True,
-        env=child_env(env),
+        # What is written and how it fails depends on it; the option -u has a test of its own.
+        env=child_env({"PYTHONUNBUFFERED": ""} | (env or {})),
         timeout=60,
     )
     out, err = (

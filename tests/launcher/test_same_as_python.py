@@ -245,9 +245,13 @@ class TestErrors:
         outcome = assert_same(write(here, source), cwd=here)
         assert outcome.code == 1
 
-    def test_output_that_cannot_be_written(self, here: Path) -> None:
-        source = "import os, sys\nsys.stdout.write('x')\nos.close(1)\n"
-        assert_same(write(here, source), cwd=here)
+    @pytest.mark.parametrize("size", [1, 5000, 20000])
+    @pytest.mark.parametrize("python", [(), ("-u",)], ids=["buffered", "unbuffered"])
+    def test_output_that_cannot_be_written(
+        self, here: Path, python: tuple[str, ...], size: int
+    ) -> None:
+        source = f"import os, sys\nsys.stdout.write('x' * {size})\nos.close(1)\n"
+        assert_same(write(here, source), cwd=here, python=python)
 
 
 class TestEnd:
@@ -300,7 +304,8 @@ finally:
         source = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
         assert assert_same("-c", source, cwd=here).code == -signal.SIGTERM
 
-    def test_order_of_the_end(self, here: Path) -> None:
+    @pytest.mark.parametrize("python", [(), ("-u",)], ids=["buffered", "unbuffered"])
+    def test_order_of_the_end(self, here: Path, python: tuple[str, ...]) -> None:
         source = """
 import atexit, threading, time
 class Object:
@@ -314,7 +319,7 @@ threading.Thread(target=work).start()
 threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
 print("main ends")
 """
-        outcome = assert_same(write(here, source), cwd=here)
+        outcome = assert_same(write(here, source), cwd=here, python=python)
         assert outcome.stdout.split("\n")[:4] == ["main ends", "thread ends", "atexit", "deleted"]
 
     def test_exception_in_a_thread(self, here: Path) -> None:
@@ -328,18 +333,21 @@ print("goes on")
         outcome = assert_same(write(here, source), cwd=here)
         assert (outcome.code, outcome.stdout) == (0, "goes on\n")
 
-    def test_broken_pipe(self, here: Path) -> None:
-        write(here, "for number in range(200000): print(number)")
+    @pytest.mark.parametrize("options", [(), ("-u",)], ids=["buffered", "unbuffered"])
+    def test_broken_pipe(self, here: Path, options: tuple[str, ...]) -> None:
+        write(here, "import sys\nsys.stdin.readline()\nfor number in range(200000): print(number)")
         write(
             here,
             "import subprocess, sys\n"
             "child = subprocess.Popen([sys.executable, *sys.argv[1:], 'script.py'],"
-            " stdout=subprocess.PIPE, stderr=subprocess.PIPE)\n"
-            "child.stdout.readline(); child.stdout.close()\n"
+            " stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)\n"
+            "child.stdout.close(); child.stdin.write(b'go\\n'); child.stdin.close()\n"
             "print(child.stderr.read().decode(), child.wait())\n",
             "reader.py",
         )
-        outcomes = [run([], ["reader.py", *args], cwd=here) for args in ([], ["-m", "greenify"])]
+        outcomes = [
+            run([], ["reader.py", *options, *args], cwd=here) for args in ([], ["-m", "greenify"])
+        ]
         assert outcomes[0] == outcomes[1]
         assert "BrokenPipeError" in outcomes[0].stdout
 
