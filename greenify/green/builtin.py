@@ -81,11 +81,11 @@ def bound_twin(native: Any, function: Callable[..., Any]) -> MethodType:
     0.62 us, 2,744 bytes of stack instead of 1,992).
 
     Args:
-        native: the C function; its name and documentation are given to `function`.
-        function: of a module; takes the native one's module as its first argument, and the others by position
-            only.  It keeps its own module and qualified name, by which cloudpickle refers to it.
+        native: the C function; its names, module and documentation are given to `function`.
+        function: takes the module as its first argument, and the others by position only.  cloudpickle
+            pickles it whole: none of its globals may be something that a patch replaces.
     """
-    for name in ("__name__", "__doc__", "__text_signature__"):
+    for name in ("__name__", "__qualname__", "__module__", "__doc__", "__text_signature__"):
         setattr(function, name, getattr(native, name))
     return MethodType(function, Home(native.__module__))
 

@@ -27,6 +27,10 @@ _LONGEST = 2.0**32
 _audited = sys.version_info >= (3, 13)
 
 
+def _natively(seconds: Any) -> None:
+    _native_sleep(seconds)
+
+
 def _sleep(_module: object, seconds: float, /) -> None:
     # Suspends the calling thread; the others go on.  0 lets them run once.
     # ValueError: the time is negative or not a number; OverflowError: it is too large.
@@ -48,11 +52,11 @@ def _sleep(_module: object, seconds: float, /) -> None:
         try:
             seconds = index(seconds)
         except TypeError:
-            _native_sleep(seconds)  # raises what the real one raises
+            _natively(seconds)  # raises what the real one raises
     if _audited:
         _audit("time.sleep", seconds)
     if not 0 <= seconds < _LONGEST:
-        _native_sleep(seconds)
+        _natively(seconds)
         return
     try:
         hub = getcurrent().hub  # type: ignore[attr-defined]

@@ -132,7 +132,7 @@ def label(thing: object) -> str:
     if isinstance(thing, BuiltinTwin):
         thing = thing.__wrapped__
     if isinstance(thing, MethodType) and isinstance(thing.__self__, Home):
-        return f"{thing.__module__}.{thing.__name__}"
+        return f"{thing.__func__.__globals__['__name__']}.{thing.__name__}"
     if isinstance(thing, ModuleType):
         return thing.__name__
     if isinstance(thing, property) and thing.fget is not None:
