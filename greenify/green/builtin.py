@@ -2,7 +2,7 @@
 
 A Python function that is stored in a class becomes a method; a C function does not, and programs rely on it
 (``class Clock: sleep = time.sleep``).  A Python function also has a ``__dict__``, which serialisers take for
-the state of an object; of methods they know that it is not.
+the state of an object.
 """
 
 from __future__ import annotations
@@ -87,6 +87,8 @@ def bound_twin(native: Any, function: Callable[..., Any]) -> MethodType:
     """
     for name in ("__name__", "__qualname__", "__module__", "__doc__", "__text_signature__"):
         setattr(function, name, getattr(native, name))
+    # xmlrpc.client sends whatever has a __dict__ as a structure; here it finds something that it cannot send.
+    vars(function)["_unsendable"] = object()
     return MethodType(function, Home(native.__module__))
 
 

@@ -109,6 +109,21 @@ for call in (lambda: time.sleep(), lambda: time.sleep(0, 0), lambda: time.sleep(
 """
         )
 
+    def test_xmlrpc_does_not_send_them(self) -> None:
+        run(
+            """
+from xmlrpc.client import dumps
+
+for function in (time.sleep, threading.get_ident):
+    try:
+        dumps((function,), allow_none=True)
+    except TypeError as exc:
+        assert "cannot marshal" in str(exc)
+    else:
+        raise AssertionError
+"""
+        )
+
     def test_a_mock_with_the_signature(self) -> None:
         run(
             """
