@@ -100,8 +100,7 @@ def put(self: Any, item: Any, block: bool = True, timeout: float | None = None) 
                 self._put(item)
             self.unfinished_tasks += 1
             if not_empty._waiters:
-                if self._greenify_coming.hub.abandoned:
-                    _wake_getter(self, not_empty, 1)
+                _wake_getter(self, not_empty, 1)
     finally:
         mutex._box.append(None)
         if mutex._turns:

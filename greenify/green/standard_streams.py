@@ -69,7 +69,7 @@ def make_cooperative(text: Any) -> Callable[[], None] | None:
         made = kind(made, buffer_size(buffered))
     _put_below(text, made)
 
-    undo = _Undo(text, made, buffered, reading)
+    undo = _Undo(text, made, buffered)
     # Finalisers print when greenify's own modules are gone.
     atexit.register(undo)
     return undo
@@ -78,9 +78,8 @@ def make_cooperative(text: Any) -> Callable[[], None] | None:
 class _Undo:
     """Puts what has been below a stream back there."""
 
-    def __init__(self, text: Any, made: Any, before: Any, reading: bool) -> None:
+    def __init__(self, text: Any, made: Any, before: Any) -> None:
         self._parts: tuple[Any, Any, Any] | None = (text, made, before)
-        self._reading = reading
 
     def __call__(self) -> None:
         atexit.unregister(self)
@@ -91,14 +90,16 @@ class _Undo:
         self._parts = None
         if text.closed or text.buffer is not made:
             return
-        if self._reading:
-            below = made.raw if hasattr(made, "raw") else made
+        rest = b""
+        if made.readable():
+            below = getattr(made, "raw", made)
             below.pushed, later = None, below.pushed
             pending = _drain(text)
             below.pushed = pending + later
             if below.pushed:
                 return  # a native object could not be given it
-        rest = b"" if self._reading else _take_unwritten(text, made)
+        else:
+            rest = _take_unwritten(text, made)
         _put_below(text, before)
         if rest:
             before.write(rest)

@@ -28,6 +28,7 @@ _audited = sys.version_info >= (3, 13)
 
 
 def _natively(seconds: Any) -> None:
+    # A function, for `_sleep` must not name what the patch replaces (see `bound_twin`).
     _native_sleep(seconds)
 
 
