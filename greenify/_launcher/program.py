@@ -6,6 +6,7 @@ import builtins
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.machinery import BuiltinImporter, SourceFileLoader, SourcelessFileLoader
 from types import CodeType, ModuleType
 from typing import Any
@@ -80,7 +81,7 @@ def _script(path: str, data: bytes) -> Program:
     main.__loader__ = loader("__main__", path)
     main.__dict__["__cached__"] = None
     read = load_compiled if compiled else compile_file
-    return Program(lambda: _execute(read(data, path), main), lambda: _forget_file(main))
+    return Program(lambda: _execute_file(read(data, path), main), lambda: _forget_file(main))
 
 
 def _module(command: Command) -> Program:
@@ -118,13 +119,25 @@ def _stdin(command: Command) -> Program:
 
     def run() -> None:
         source = b"" if sys.stdin is None else sys.stdin.buffer.read()
-        _execute(compile_file(source, "<stdin>"), main)
+        _execute_file(compile_file(source, "<stdin>"), main)
 
     return Program(run, lambda: _forget_file(main))
 
 
 def _execute(code: CodeType, main: ModuleType) -> None:
     exec(code, vars(main))
+
+
+def _execute_file(code: CodeType, main: ModuleType) -> None:
+    try:
+        _execute(code, main)
+    finally:
+        # As the interpreter does after files, not after -c and -m: what has been printed comes before the
+        # traceback.  Whatever a stream raises, the program's own exception goes on; what cannot be written is
+        # reported at the end.
+        for stream in (sys.stderr, sys.stdout):
+            with suppress(Exception):
+                stream.flush()
 
 
 def _forget_file(main: ModuleType) -> None:

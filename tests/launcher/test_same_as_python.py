@@ -245,6 +245,25 @@ class TestErrors:
         outcome = assert_same(write(here, source), cwd=here)
         assert outcome.code == 1
 
+    @pytest.mark.parametrize("args", ["script.py", "-m script", "-c 1", "-", "."])
+    def test_what_was_printed_and_the_traceback_in_one_pipe(self, here: Path, args: str) -> None:
+        write(here, "print('printed')\n1 / 0\n")
+        write(here, "import script", "__main__.py")
+        reader = (
+            "import subprocess, sys\n"
+            "with open('script.py') as source:\n"
+            "    done = subprocess.run([sys.executable, *sys.argv[1:]], stdin=source,"
+            " stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)\n"
+            "print(done.stdout.index('printed') < done.stdout.index('Traceback'))\n"
+        )
+        write(here, reader, "reader.py")
+        words = ["-c", "print('printed'); 1 / 0"] if args == "-c 1" else args.split()
+        outcomes = [
+            run([], ["reader.py", *how, *words], cwd=here) for how in ([], ["-m", "greenify"])
+        ]
+        assert outcomes[0] == outcomes[1]
+        assert outcomes[0].stdout in ("True\n", "False\n")
+
     @pytest.mark.parametrize("size", [1, 5000, 20000])
     @pytest.mark.parametrize("python", [(), ("-u",)], ids=["buffered", "unbuffered"])
     def test_output_that_cannot_be_written(
