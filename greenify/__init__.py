@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         run_in_thread,
         set_thread_limit,
     )
-    from greenify.green.importing import (
+    from greenify.green._copies.importing import (
         import_patched,
     )
     from greenify.locks import (
@@ -222,7 +222,7 @@ _HOMES = {
         "run_in_thread",
         "set_thread_limit",
     ),
-    "greenify.green.importing": ("import_patched",),
+    "greenify.green._copies.importing": ("import_patched",),
     "greenify.locks": (
         "Lock",
         "RLock",

@@ -24,7 +24,7 @@ PUBLIC = {
     "patch_all",
     "patched",
     "restore",
-    # greenify.green.importing
+    # greenify.green._copies.importing
     "import_patched",
     # errors and warnings
     "GreenifyError",

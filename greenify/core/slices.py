@@ -47,7 +47,7 @@ _DEPTH = 40
 
 # Modules of ours in which a thread's own code runs: everything above them is the user's.
 _BOTTOM = (
-    "greenify.green.thread.",
+    "greenify.green._threads.thread.",
     "greenify.task.",
     "greenify.futures.",
     "greenify.loop_access.",

@@ -154,7 +154,11 @@ def _waits(frame: FrameType) -> bool:
 _WAITING = frozenset({"greenify.core.descriptors", "greenify.core.hub", "greenify.core.waiters"})
 # Modules that wait by others' functions, too.
 _WRITTEN_OUT = frozenset(
-    {"greenify.green.conditions", "greenify.green.queue_methods", "greenify.queue"}
+    {
+        "greenify.green._threads.conditions",
+        "greenify.green._threads.queue_methods",
+        "greenify.queue",
+    }
 )
 _WAITS = frozenset({"_event_wait", "_wait"})
 

@@ -6,9 +6,9 @@ import _thread as _stdlib
 import sys
 from typing import Any
 
-from greenify.green import thread
-from greenify.green._rest import public_names
-from greenify.green.builtin import builtin_twin
+from greenify.green._copies.builtin import builtin_twin
+from greenify.green._copies.rest import public_names
+from greenify.green._threads import thread
 
 __all__ = ["REPLACED"]
 

@@ -8,20 +8,20 @@ from __future__ import annotations
 import io as _stdlib
 from typing import Any
 
-from greenify.green._rest import complete
-from greenify.green.buffered import (
+from greenify.green._copies.rest import complete
+from greenify.green._files.buffered import (
     CooperativeBufferedRandom as BufferedRandom,
 )
-from greenify.green.buffered import (
+from greenify.green._files.buffered import (
     CooperativeBufferedReader as BufferedReader,
 )
-from greenify.green.buffered import (
+from greenify.green._files.buffered import (
     CooperativeBufferedRWPair as BufferedRWPair,
 )
-from greenify.green.buffered import (
+from greenify.green._files.buffered import (
     CooperativeBufferedWriter as BufferedWriter,
 )
-from greenify.green.fileobject import open
+from greenify.green._files.fileobject import open
 
 __all__ = ["BufferedRWPair", "BufferedRandom", "BufferedReader", "BufferedWriter", "open"]
 

@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenify import core
 from greenify.core.registry import hubs
-from greenify.green._children import EVENTS, on_own_thread, wait_for_change, wait_for_end
-from greenify.green._rest import complete
-from greenify.green.descriptor_io import (
+from greenify.green._copies.rest import complete
+from greenify.green._files.descriptor_io import (
     PLAIN,
     kind_of,
     open_fifo,
@@ -32,7 +31,8 @@ from greenify.green.descriptor_io import (
     write_all,
     write_some,
 )
-from greenify.green.fileobject import fdopen
+from greenify.green._files.fileobject import fdopen
+from greenify.green._processes.children import EVENTS, on_own_thread, wait_for_change, wait_for_end
 from greenify.green.subprocess import Popen
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
     return _dup2(fd, fd2, inheritable)
 
 
-# Waiting for children.  See _children.py.
+# Waiting for children.  See `_processes/children.py`.
 
 
 def _reap(call: Callable[[int], tuple[Any, ...]], pid: int, options: int) -> tuple[Any, ...]:

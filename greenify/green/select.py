@@ -18,18 +18,18 @@ from types import MethodType
 from typing import Any
 
 from greenify.core.registry import current_hub, get_hub, is_main_thread
-from greenify.green._rest import complete
-from greenify.green.interests import alone, until
-from greenify.green.kernel_queues import number_of
+from greenify.green._copies.rest import complete
+from greenify.green._selecting.interests import alone, until
+from greenify.green._selecting.kernel_queues import number_of
 
 __all__ = ["Poll", "error", "poll", "select"]
 
 if hasattr(_module, "epoll"):
-    from greenify.green.kernel_queues import epoll as epoll
+    from greenify.green._selecting.kernel_queues import epoll as epoll
 
     __all__ += ["epoll"]
 if hasattr(_module, "kqueue"):
-    from greenify.green.kernel_queues import kqueue as kqueue
+    from greenify.green._selecting.kernel_queues import kqueue as kqueue
 
     __all__ += ["kqueue"]
 

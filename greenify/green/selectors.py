@@ -16,9 +16,9 @@ from functools import wraps
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 from typing import Any
 
-from greenify.green import kernel_queues
 from greenify.green import select as green
-from greenify.green._rest import complete
+from greenify.green._copies.rest import complete
+from greenify.green._selecting import kernel_queues
 
 __all__ = [
     "ADOPTING",

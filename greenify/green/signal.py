@@ -22,9 +22,9 @@ from greenify import core
 from greenify.core import slices
 from greenify.core.registry import current_hub, hubs, is_main_thread
 from greenify.core.signals import MainHandler, chain, holding, pausing
-from greenify.green._rest import complete
-from greenify.green._signalfd import open_signalfd
-from greenify.green.descriptor_io import runs_natively
+from greenify.green._copies.rest import complete
+from greenify.green._files.descriptor_io import runs_natively
+from greenify.green._processes.signalfd import open_signalfd
 from greenify.identity import current_thread_greenlet
 
 __all__ = [

@@ -11,15 +11,15 @@ import socket as _stdlib
 from typing import TYPE_CHECKING, Any
 
 from greenify import core
-from greenify.green._rest import complete
-from greenify.green.dns import (
+from greenify.green._copies.rest import complete
+from greenify.green._sockets.dns import (
     getaddrinfo,
     gethostbyaddr,
     gethostbyname,
     gethostbyname_ex,
     getnameinfo,
 )
-from greenify.green.socket_methods import METHODS
+from greenify.green._sockets.methods import METHODS
 
 __all__ = [
     "close",

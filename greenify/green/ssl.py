@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenify.core.blocking import bad_descriptor
 from greenify.green import socket as green_socket
-from greenify.green._rest import complete
-from greenify.green.socket_state import (
+from greenify.green._copies.rest import complete
+from greenify.green._sockets.state import (
     SocketState,
     deadline_of,
     make_nonblocking,

@@ -14,10 +14,10 @@ import time
 from typing import Any, cast
 
 from greenify import core
-from greenify.green._children import wait_for_end
-from greenify.green._rest import complete
-from greenify.green.descriptor_io import kind_of, write_some
-from greenify.green.fileobject import cooperative
+from greenify.green._copies.rest import complete
+from greenify.green._files.descriptor_io import kind_of, write_some
+from greenify.green._files.fileobject import cooperative
+from greenify.green._processes.children import wait_for_end
 
 __all__ = ["Popen"]
 

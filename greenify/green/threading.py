@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
-from greenify.green import _thread, thread
-from greenify.green.conditions import CONDITION_METHODS, EVENT_METHODS, event_attributes
-from greenify.green.copies import Library, shell
-from greenify.green.main_thread import set_main_thread
+from greenify.green import _thread
+from greenify.green._copies.copies import Library, shell
+from greenify.green._threads import thread
+from greenify.green._threads.conditions import CONDITION_METHODS, EVENT_METHODS, event_attributes
+from greenify.green._threads.main_thread import set_main_thread
 
 if TYPE_CHECKING:
     from threading import *  # noqa: F403

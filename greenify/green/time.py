@@ -11,8 +11,8 @@ from greenlet import getcurrent
 
 from greenify import core
 from greenify.core.waiters import HubWaiter
-from greenify.green._rest import complete
-from greenify.green.builtin import bound_twin
+from greenify.green._copies.builtin import bound_twin
+from greenify.green._copies.rest import complete
 
 __all__ = ["sleep"]
 

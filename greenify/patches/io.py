@@ -10,7 +10,7 @@ import builtins
 import io
 import sys
 
-from greenify.green import buffered, fileobject, standard_streams
+from greenify.green._files import buffered, fileobject, standard_streams
 from greenify.patches.journal import Journal
 from greenify.patches.record import Patch
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 try:
     import _multiprocessing  # type: ignore[import-not-found]
 
-    from greenify.green.multiprocessing import SemLock
+    from greenify.green._processes.semlock import SemLock
 except ImportError:
     # A Python that was built without semaphores has nothing to patch.
     PATCHES: tuple[Patch, ...] = ()

@@ -16,10 +16,10 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from greenify.event import Event
-from greenify.green._rest import copy_function
-from greenify.green.copies import Library
-from greenify.green.main_thread import set_main_thread
-from greenify.green.needs import STANDARD, Needs
+from greenify.green._copies.copies import Library
+from greenify.green._copies.needs import STANDARD, Needs
+from greenify.green._copies.rest import copy_function
+from greenify.green._threads.main_thread import set_main_thread
 from greenify.locks import RLock
 from greenify.patches.record import MISSING, Change
 

@@ -10,7 +10,7 @@ import posix
 from typing import Any
 
 from greenify.green import os as green
-from greenify.green.builtin import builtin_twin
+from greenify.green._copies.builtin import builtin_twin
 from greenify.patches.record import Patch
 
 __all__ = ["PATCHES"]

@@ -11,7 +11,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from greenify.green.queue_methods import QUEUE_ATTRIBUTES, QUEUE_METHODS
+from greenify.green._threads.queue_methods import QUEUE_ATTRIBUTES, QUEUE_METHODS
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
 from greenify.queue import SimpleQueue

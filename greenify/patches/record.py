@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any, Final, Literal
 
-from greenify.green.builtin import BuiltinTwin, Home
+from greenify.green._copies.builtin import BuiltinTwin, Home
 
 __all__ = ["MISSING", "Change", "Patch", "label"]
 

@@ -6,7 +6,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from greenify.green import signal as green
-from greenify.green.builtin import builtin_twin
+from greenify.green._copies.builtin import builtin_twin
 from greenify.patches.record import Patch
 
 if TYPE_CHECKING:

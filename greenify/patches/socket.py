@@ -10,9 +10,9 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from greenify.green import socket as green
-from greenify.green.builtin import builtin_twin
-from greenify.green.socket_methods import METHODS
-from greenify.green.socket_state import restore_natively
+from greenify.green._copies.builtin import builtin_twin
+from greenify.green._sockets.methods import METHODS
+from greenify.green._sockets.state import restore_natively
 from greenify.patches.record import Patch
 
 if TYPE_CHECKING:

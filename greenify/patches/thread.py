@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 from greenify.core import slices
 from greenify.green import _thread as _thread_twin
-from greenify.green import import_lock, tracing
-from greenify.green import thread as green
-from greenify.green.async_exc import make_set_async_exc
-from greenify.green.builtin import builtin_twin
-from greenify.green.conditions import (
+from greenify.green._copies.builtin import builtin_twin
+from greenify.green._threads import import_lock, tracing
+from greenify.green._threads import thread as green
+from greenify.green._threads.async_exc import make_set_async_exc
+from greenify.green._threads.conditions import (
     CONDITION_METHODS,
     EVENT_METHODS,
     complete_events,
     event_attributes,
 )
-from greenify.green.native_threads import HandleStandIn, LockStandIn
+from greenify.green._threads.native_threads import HandleStandIn, LockStandIn
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
 

@@ -33,7 +33,7 @@ SYSTEM_CALLS = {
 }
 
 def profile(frame, event, arg):
-    if frame.f_code in OWN or frame.f_globals["__name__"] == "greenify.green.tracing":
+    if frame.f_code in OWN or frame.f_globals["__name__"] == "greenify.green._threads.tracing":
         return  # what counting costs
     if event == "c_call":
         counts["calls"] += 1

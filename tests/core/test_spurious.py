@@ -226,7 +226,7 @@ def test_a_handler_waits_for_a_descriptor_or_a_queue() -> None:
         """
         import os, queue
         from engine_child import *
-        from greenify.green import queue_methods
+        from greenify.green._threads import queue_methods
         from greenify.queue import SimpleQueue
 
         hub = core.get_hub()
@@ -274,7 +274,7 @@ def test_a_wait_within_no_other_leaves_no_wake_up_behind() -> None:
         """
         import os, queue
         from engine_child import *
-        from greenify.green import queue_methods
+        from greenify.green._threads import queue_methods
         from greenify.locks import Lock
         from greenify.queue import SimpleQueue
 

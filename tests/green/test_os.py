@@ -578,7 +578,7 @@ class TestChildren:
         # Old kernels and some sandboxes: a native thread waits.
         check(
             """
-            from greenify.green import _children
+            from greenify.green._processes import children as _children
             _children._pidfd_open = None
             r, w = os.pipe()
             def code():

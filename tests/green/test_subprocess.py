@@ -337,7 +337,7 @@ class TestWaiting:
     def test_without_pidfds(self) -> None:
         run(
             """
-            from greenify.green import _children
+            from greenify.green._processes import children as _children
             _children._pidfd_open = None
             for timeout in (None, 100):
                 p = Popen(SLEEP)

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from greenify.green import signal as _green
-from greenify.green.builtin import builtin_twin
+from greenify.green._copies.builtin import builtin_twin
 from greenify.integrations.gevent.names import READ
 from greenify.integrations.gevent.watchers import watcher
 

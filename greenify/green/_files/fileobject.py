@@ -18,12 +18,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from greenify import core
-from greenify.green.buffered import (
+from greenify.green._files.buffered import (
     CooperativeBufferedReader,
     CooperativeBufferedWriter,
     known,
 )
-from greenify.green.descriptor_io import (
+from greenify.green._files.descriptor_io import (
     DEVICE,
     PLAIN,
     kind_of,

@@ -13,7 +13,7 @@ from greenlet import getcurrent, greenlet
 from greenify import core
 from greenify.core import Waiter
 from greenify.core.fork import fork_hooks
-from greenify.green.native_threads import shut_down_natives
+from greenify.green._threads.native_threads import shut_down_natives
 from greenify.identity import get_ident
 from greenify.locks import deadline_after, deadline_from
 

@@ -14,7 +14,7 @@ from greenify import core
 from greenify.core.descriptors import Descriptor
 from greenify.core.hub import Hub
 from greenify.core.registry import current_hub, get_hub, is_main_thread
-from greenify.green.interests import REFUSALS, until_on_thread
+from greenify.green._selecting.interests import REFUSALS, until_on_thread
 
 __all__ = ["number_of"]
 

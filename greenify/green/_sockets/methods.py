@@ -16,9 +16,9 @@ import time
 from typing import Any
 
 from greenify import core
-from greenify.green import socket_transfer
-from greenify.green.dns import resolve
-from greenify.green.socket_state import (
+from greenify.green._sockets import transfer as socket_transfer
+from greenify.green._sockets.dns import resolve
+from greenify.green._sockets.state import (
     SocketState,
     deadline_of,
     make_nonblocking,

@@ -18,7 +18,7 @@ import greenlet
 
 from greenify.core.registry import hubs
 from greenify.core.stacks import frames
-from greenify.green.builtin import BuiltinTwin
+from greenify.green._copies.builtin import BuiltinTwin
 from greenify.identity import get_ident
 
 __all__ = [

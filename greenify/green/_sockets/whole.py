@@ -13,7 +13,7 @@ import _socket
 from collections.abc import Callable
 from typing import Any
 
-from greenify.green.socket_state import SocketState, attempt, wait_for
+from greenify.green._sockets.state import SocketState, attempt, wait_for
 
 __all__ = [
     "byte_view",

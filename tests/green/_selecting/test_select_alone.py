@@ -16,10 +16,10 @@ import pytest
 from greenify import core
 from greenify.core.descriptors import Descriptor
 from greenify.core.kernel_queue import ONCE
-from greenify.green import interests
 from greenify.green import select as green
+from greenify.green._selecting import interests
 from greenify.task import spawn
-from tests.green.select_layers import GREEN, LONG, Layer, both, pipe, settle, tcp_pair
+from tests.green._selecting.select_layers import GREEN, LONG, Layer, both, pipe, settle, tcp_pair
 
 
 class Counting:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenify import core
 from greenify.core.registry import current_hub, is_main_thread
-from greenify.green._children import on_own_thread
+from greenify.green._processes.children import on_own_thread
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer

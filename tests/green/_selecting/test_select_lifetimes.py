@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from greenify import core
-from greenify.green import interests
 from greenify.green import select as green
+from greenify.green._selecting import interests
 from greenify.task import spawn
-from tests.green.select_layers import (
+from tests.green._selecting.select_layers import (
     GREEN,
     LONG,
     Layer,

@@ -14,7 +14,7 @@ import pytest
 from greenify import core
 from greenify.green import select as green
 from greenify.task import spawn
-from tests.green.select_layers import (
+from tests.green._selecting.select_layers import (
     GREEN,
     LONG,
     NATIVE,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from greenify.green.copies import code_of, find
+from greenify.green._copies.copies import code_of, find
 
 if TYPE_CHECKING:
     import dis

@@ -24,8 +24,8 @@ from greenify.core.registry import hubs, on_new_hub
 from greenify.core.workers import default_workers
 from greenify.errors import TaskExit
 from greenify.event import Event
-from greenify.green.builtin import bound_twin
-from greenify.green.handles import (
+from greenify.green._copies.builtin import bound_twin
+from greenify.green._threads.handles import (
     Sentinel,
     ThreadHandle,
     maintain_shutdown_locks,

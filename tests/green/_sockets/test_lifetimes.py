@@ -183,7 +183,7 @@ def test_files(mode: Mode) -> None:
 
 def test_inherited_by_programs() -> None:
     # Whoever gets the descriptor finds it as plain Python leaves it, in the middle of a wait, too; but for a
-    # listener, whose flag forked servers share while they accept (see `green/socket_state.py`).
+    # listener, whose flag forked servers share while they accept (see `green/_sockets/state.py`).
     same_output("""
     import subprocess
     CHILD = '''

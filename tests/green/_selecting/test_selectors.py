@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from greenify import core
-from greenify.green import kernel_queues
 from greenify.green import select as green_select
 from greenify.green import selectors as green
+from greenify.green._selecting import kernel_queues
 from greenify.task import spawn
-from tests.green.select_layers import GREEN, LONG, Layer, both, pipe, settle, tcp_pair
+from tests.green._selecting.select_layers import GREEN, LONG, Layer, both, pipe, settle, tcp_pair
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 

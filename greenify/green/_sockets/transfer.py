@@ -15,9 +15,9 @@ from operator import index
 from typing import Any
 
 from greenify.core.blocking import bad_descriptor
-from greenify.green import socket_whole as whole
-from greenify.green.dns import resolve
-from greenify.green.socket_state import (
+from greenify.green._sockets import whole
+from greenify.green._sockets.dns import resolve
+from greenify.green._sockets.state import (
     SocketState,
     attempt,
     deadline_of,

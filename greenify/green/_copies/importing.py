@@ -11,9 +11,9 @@ from functools import partial
 from importlib import import_module
 from types import ModuleType
 
-from greenify.green.copies import Library
-from greenify.green.fileobject import open
-from greenify.green.needs import TWINS, Needs
+from greenify.green._copies.copies import Library
+from greenify.green._copies.needs import TWINS, Needs
+from greenify.green._files.fileobject import open
 
 __all__ = ["import_patched"]
 

@@ -16,9 +16,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from greenify.green.buffered import CooperativeBufferedReader, CooperativeBufferedWriter
-from greenify.green.descriptor_io import DEVICE, PLAIN, kind_of, runs_natively, write_all
-from greenify.green.fileobject import CooperativeFileIO, buffer_size
+from greenify.green._files.buffered import CooperativeBufferedReader, CooperativeBufferedWriter
+from greenify.green._files.descriptor_io import DEVICE, PLAIN, kind_of, runs_natively, write_all
+from greenify.green._files.fileobject import CooperativeFileIO, buffer_size
 
 __all__ = ["input", "make_cooperative"]
 

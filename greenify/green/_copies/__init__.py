@@ -1,0 +1,1 @@
+"""Private copies of modules, and twins that pass for functions of C."""

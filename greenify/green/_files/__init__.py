@@ -1,0 +1,1 @@
+"""Pipes, terminals and the standard streams."""

@@ -1,0 +1,1 @@
+"""Children and their signals, and the semaphores between processes."""

@@ -1,0 +1,1 @@
+"""How a socket waits: the methods that go into `socket.socket`, and the looking up of names."""
