@@ -1,25 +1,21 @@
 """Queues for greenlets and OS threads, with the interfaces of the module `queue`.
 
-`SimpleQueue` takes no lock, so that it is safe to use from finalisers; it is also the cooperative twin of the
-native one.  `Queue` and its kin are for programs that are not patched: `queue.Queue` itself is written in
-Python over threading's locks and needs no twin.
+`SimpleQueue` has a file of its own.  `Queue` and its kin are for programs that are not patched: `queue.Queue`
+itself is written in Python over threading's locks and needs no twin.
 """
 
 from __future__ import annotations
 
 import queue
 import sys
-from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-from greenlet import getcurrent
-
-from greenify import core
 from greenify.condition import Condition
-from greenify.core import HubWaiter
-from greenify.locks import Lock, deadline_after
+from greenify.deadlines import deadline_after
+from greenify.locks import Lock
+from greenify.simple_queue import SimpleQueue
 
 __all__ = [
     "Empty",
@@ -42,245 +38,6 @@ else:
 
     class ShutDown(Exception):
         """Raised by `Queue.put` and `Queue.get` after `Queue.shutdown`."""
-
-
-class _Getter(HubWaiter):
-    """A thread's own greenlet that waits in a `SimpleQueue`."""
-
-    __slots__ = ("gone", "hand")
-
-    def __init__(self, hub: Any, me: Any) -> None:
-        # Not by the constructor of HubWaiter: that would be another call for each wait.
-        self.hub = hub
-        self.greenlet = me
-        self.woken = self._expired = False
-        #: Set when it does not wait any more; it looks for items after that.
-        self.gone = False
-        #: Where the next item is put for it, after it has lost one to a newcomer.
-        self.hand: list[Any] | None = None
-
-
-class _OtherGetter:
-    """Anybody else who waits in a `SimpleQueue`; the attributes are those of `_Getter`."""
-
-    __slots__ = ("_waiter", "gone", "hand")
-
-    def __init__(self) -> None:
-        self._waiter = core.new_waiter()
-        self.gone = False
-        self.hand: list[Any] | None = None
-
-    @property
-    def woken(self) -> bool:
-        return self._waiter.woken
-
-    @property
-    def alive(self) -> bool:
-        return self._waiter.alive
-
-    def wake(self) -> None:
-        self._waiter.wake()
-
-    def wait(self, deadline: float | None) -> bool:
-        return self._waiter.wait(deadline)
-
-
-class _Nobody:
-    """Stands for the getter that has been woken last as long as there has been none."""
-
-    gone = True
-    alive = False
-
-
-_NOBODY = _Nobody()
-
-
-class SimpleQueue(Generic[T]):
-    """An unbounded FIFO queue with the interface of `queue.SimpleQueue`.
-
-    `put` never blocks and takes no lock, so a finaliser or a signal handler may call it at any moment.  Any
-    thread may call any method, green or native.
-    """
-
-    __slots__ = ("__weakref__", "_coming", "_items", "_waiters")
-
-    _empty = Empty
-
-    def __init__(self) -> None:
-        # The getter that has been woken last.  Until it has run nobody else is woken, for it may take all
-        # items; when it leaves some, it wakes the next (100 getters, per item: 2.1 instead of 0.4 us).
-        self._coming: _Getter | _OtherGetter | _Nobody = _NOBODY
-        self._items: deque[T] = deque()
-        self._waiters: deque[_Getter | _OtherGetter] = deque()
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError(f"cannot pickle '{type(self).__module__}.{type(self).__qualname__}' object")
-
-    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
-        """Add `item` and wake one waiter.  `block` and `timeout` exist for likeness to `Queue` only."""
-        self._items.append(item)
-        if self._coming.gone and self._waiters:
-            self._wake()
-
-    def put_nowait(self, item: T) -> None:
-        """Add `item`; the same as `put`."""
-        self.put(item)
-
-    def get(self, block: bool = True, timeout: float | None = None) -> T:
-        """Take the oldest item, waiting for one if need be.
-
-        Args:
-            block: False to raise at once when there is none.
-            timeout: seconds to wait at most, None for no limit.
-
-        Raises:
-            queue.Empty: nothing came.
-            ValueError: a negative time-out.
-        """
-        if timeout is not None and block:
-            if timeout < 0:
-                raise ValueError("'timeout' must be a non-negative number")
-            deadline_after(timeout)  # raises if it is too large
-        items = self._items
-        if items:
-            try:
-                return items.popleft()
-            except IndexError:
-                pass  # another OS thread was faster
-        if not block:
-            raise self._empty
-        return self._wait(None if timeout is None else deadline_after(timeout))
-
-    def _wait(self, deadline: float | None) -> T:
-        items = self._items
-        waiters = self._waiters
-        queue_up = waiters.append
-        hand: list[T] | None = None
-        coming = self._coming
-        if not coming.gone and not coming.alive:
-            # It was woken just before a fork, and whoever waits now has come after that.
-            self._coming = _NOBODY
-        try:
-            me: Any = getcurrent()
-            hub: Any = getattr(me, "hub", None)
-        except RuntimeError:
-            me = hub = None  # the interpreter is being finalised
-        green = hub is not None and deadline is None
-        while True:
-            getter: Any = _Getter(hub, me) if green else _OtherGetter()
-            getter.hand = hand
-            queue_up(getter)
-            try:
-                # A put that came before we queued saw nobody to wake.
-                if items:
-                    woken = True
-                elif not green:
-                    woken = getter.wait(deadline)
-                else:
-                    # `HubWaiter.wait`, written out (an item there and one back: 2.7 instead of 3.6 us).
-                    if hub.next().switch():
-                        hub.run_interrupts()
-                    if not getter.woken:
-                        getter.wait_longer()
-                    woken = True
-            except BaseException:
-                self._leave(getter)
-                raise
-            if getter.woken:
-                getter.gone = True
-            else:
-                self._leave(getter)
-            try:
-                item = hand.pop() if hand else items.popleft()
-            except IndexError:
-                if not woken:
-                    raise self._empty from None
-            else:
-                if items and waiters:
-                    self._wake()
-                return item
-            # A newcomer was faster: keep the place.
-            queue_up = waiters.appendleft
-            hand = []
-
-    def _leave(self, getter: _Getter | _OtherGetter) -> None:
-        # Whoever has taken it out and is about to wake it, on another OS thread, will see that it has gone.
-        getter.gone = True
-        self._put_back(getter.hand)
-        try:
-            self._waiters.remove(getter)
-        except ValueError:
-            # Woken at this very moment: somebody else has to have the item.
-            if self._items:
-                self._wake()
-
-    def _wake(self) -> None:
-        """Wake the first waiter, unless one is on its way."""
-        waiters = self._waiters
-        while waiters and self._coming.gone:
-            try:
-                getter = waiters.popleft()
-            except IndexError:
-                return
-            if getter.gone:
-                continue
-            if getter.hand is None and getter.__class__ is _Getter:
-                # `alive` and `wake`, written out.
-                hub = getter.hub
-                if hub.abandoned:
-                    continue
-                self._coming = getter
-                getter.woken = True
-                hub.ready.append(getter.greenlet)
-                if hub.sleeping:
-                    hub.interrupt()
-            else:
-                if not getter.alive:
-                    continue
-                if getter.hand is not None and not self._hand_over(getter, getter.hand):
-                    if not self._items:
-                        return
-                    continue
-                self._coming = getter
-                getter.wake()
-            # It may have left before it saw that: then others are looked for.
-            if not getter.gone or not self._items:
-                return
-
-    def _hand_over(self, getter: _Getter | _OtherGetter, hand: list[Any]) -> bool:
-        """Give an item to `getter`; False if there is none any more, or if it has left."""
-        try:
-            hand.append(self._items.popleft())
-        except IndexError:
-            self._waiters.appendleft(getter)
-            return False
-        if getter.gone:
-            # It has left meanwhile, on another OS thread.
-            self._put_back(hand)
-            return False
-        return True
-
-    def _put_back(self, hand: list[T] | None) -> None:
-        try:
-            while hand:
-                self._items.appendleft(hand.pop())
-        except IndexError:
-            pass  # another OS thread does the same
-
-    def get_nowait(self) -> T:
-        """``get(block=False)``."""
-        return self.get(False)
-
-    def empty(self) -> bool:
-        """Whether the queue is empty now; it may not be by the time the caller looks at the answer."""
-        return not self._items
-
-    def qsize(self) -> int:
-        """The number of items now."""
-        return len(self._items)
-
-    def _put_all(self, items: list[Any]) -> None:
-        self._items.extend(items)
 
 
 class _End:

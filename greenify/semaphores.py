@@ -1,6 +1,6 @@
 """Semaphore and BoundedSemaphore for greenlets and OS threads alike.
 
-They are locks with several tokens: `locks` explains how the tokens change hands, why a newcomer may be served
+They are locks with several tokens: `tokens` explains how these change hands, why a newcomer may be served
 before somebody who waits, and for how long it can be so.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from greenify.locks import _Token, deadline_after
+from greenify.deadlines import deadline_after
+from greenify.tokens import _Token
 
 __all__ = ["BoundedSemaphore", "Semaphore"]
 

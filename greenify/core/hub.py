@@ -19,7 +19,6 @@ Three rules make this safe against signals, finalisers and other OS threads at a
 from __future__ import annotations
 
 import _thread
-import logging
 import os
 import sys
 import time
@@ -32,10 +31,9 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from greenify.core.cycle import END, ROUNDS, Cycle
 from greenify.core.descriptors import DescriptorSet
-from greenify.core.entries import Call, Failure, MainInterrupt, Mark, Throw
-from greenify.core.guests import invitations, invite
-from greenify.core.kernel_queue import EAGER_EVENTS, READ_EVENTS, WRITE_EVENTS
+from greenify.core.entries import Call, MainInterrupt
 from greenify.core.loop import Loop
 from greenify.core.timers import Timers
 from greenify.core.waiters import HubWaiter
@@ -44,25 +42,13 @@ from greenify.core.wakeup import WakeupPipe
 __all__ = ["Hub"]
 
 _monotonic = time.monotonic
-_native_sleep = time.sleep
 _native_lock = _thread.allocate_lock
 _start_native = _thread.start_new_thread
 _write = os.write
 _get_ident = _thread.get_ident
 
 
-_END = Mark()
-
-# How many events one look at the kernel queue takes at most; the rest is taken by the next look.  With 64, a
-# look would take 0.08 us less, but a round trip among 1,000 connections 20.9 us instead of 17.8.
-_BATCH = 512
-
-# How many rounds of ready greenlets run before the kernel queue is looked at again.  A look costs as much
-# as three switches, so `sleep(0)` loops gain from a few; more would only delay input.
-_ROUNDS = 8
-
-
-class Hub:
+class Hub(Cycle):
     """The scheduler of one OS thread.  Only `interrupt` and `call_from_thread` may be called from others."""
 
     def __init__(self) -> None:
@@ -188,7 +174,7 @@ class Hub:
                 # them ends.  Only greenlets can be dead; other things on the queue may know a hub, too.
                 if item.hub is self and not item.dead and item:
                     return item  # type: ignore[no-any-return]
-                if item is _END and ready and self._rounds and not (self.hurry or self.timers.heap):
+                if item is END and ready and self._rounds and not (self.hurry or self.timers.heap):
                     # Nothing else to look at: begin another round here.
                     ready.append(item)
                     self._rounds -= 1
@@ -197,7 +183,7 @@ class Hub:
                 break
         except (AttributeError, IndexError):
             pass
-        if item is _END:
+        if item is END:
             ready.append(item)
             return self._next_round()
         if item is not None:
@@ -212,17 +198,17 @@ class Hub:
             # What is due is called in the hub.
             ready.rotate()
             return self.greenlet
-        if self._rounds and not self.hurry and ready[0] is not _END:
+        if self._rounds and not self.hurry and ready[0] is not END:
             self._rounds -= 1
         elif self.users or self.guests:
             ready.rotate()
             return self.greenlet
         else:
             # A look at the kernel queue by way of the hub costs 0.5 us more if something has come.
-            self._rounds = _ROUNDS
+            self._rounds = ROUNDS
             self.hurry = False
             self.poll()
-            if ready[0] is _END:
+            if ready[0] is END:
                 if len(ready) == 1:
                     self._looked = True
                     return self.greenlet
@@ -333,223 +319,6 @@ class Hub:
                 return False
             g = g.parent
         return False
-
-    # The cycle.
-
-    def _run(self, levels: int = 5) -> None:
-        # A signal handler that was installed behind our back may raise between any two instructions here,
-        # and several signals may be pending at once.  Each level catches what hits the one below it in its
-        # few unguarded instructions.
-        while True:
-            try:
-                if levels:
-                    self._run(levels - 1)
-                else:
-                    self._rescue()
-                    self._cycle()
-            except BaseException as exc:
-                if self.abandoned:
-                    raise
-                # No call here: after it the interpreter would run the next handler.
-                self.failures += (exc,)
-
-    def _rescue(self) -> None:
-        """Make good what an exception in the hub has interrupted, and send it to the main greenlet.
-
-        Every waiter looks again.  Another exception may hit this too: then it is called again.
-        """
-        if not self.failures:
-            return
-        ready = self.ready
-        if not self._nested:
-            # Python 3.10 runs handlers at the beginning of a `finally` block, which then does nothing.
-            self.in_loop = self.sleeping = False
-            for item in tuple(ready):
-                if item.__class__ is Mark:
-                    ready.remove(item)
-        self.descriptors.wake_all()
-        if self._item.__class__ in (Call, Throw) and not self._item.begun:
-            # A handler has raised on the way into it.
-            ready.append(self._item)
-        self._item = None
-        ready.append(self.pair)
-        if self.interrupts:
-            ready.append(MainInterrupt(self))
-        # First, or the main greenlet would take its waking for the news it waits for.
-        ready.extendleft(Failure(self) for _ in self.failures)
-
-    def _run_nested(self) -> None:
-        # The hub's own greenlet waits: run the others on top of its stack until something switches to it.
-        ready = self.ready
-        me = self.greenlet
-        below = self._item
-        mark = Mark()
-        marks_below: list[Mark] = []
-        thrown: Throw | None = None
-        # Counted, for a nested cycle above takes wake-ups that may be meant for this one.
-        wakes = self._wakes
-        # The cycle below may be about to sleep; while we run, wakers need not write bytes.
-        asleep, self.sleeping = self.sleeping, False
-        in_loop = self.in_loop
-        self._nested += 1
-        try:
-            while self._wakes == wakes:
-                try:
-                    self._rescue()
-                    ready.append(mark)
-                    for item in iter(ready.popleft, mark):
-                        self._item = item
-                        if item is me:
-                            self._wakes += 1
-                        elif item.__class__ is Mark:
-                            marks_below.append(item)
-                        elif item.__class__ is Throw and item.target is me:
-                            thrown = item
-                            self._wakes += 1
-                        else:
-                            item.switch()
-                    if self._wakes == wakes:
-                        self.look()
-                        if not ready:
-                            self._sleep()
-                except BaseException as exc:
-                    if self.abandoned:
-                        raise
-                    self.failures += (exc,)
-                    self.in_loop = in_loop
-                    self.sleeping = False
-                    while mark in ready:
-                        ready.remove(mark)
-        finally:
-            self._nested -= 1
-            self._item = below
-            while mark in ready:
-                ready.remove(mark)
-            ready.extend(marks_below)
-            self.sleeping = asleep
-            if asleep:
-                self.interrupt()
-        if thrown is not None:
-            thrown.switch()
-
-    def _cycle(self) -> None:
-        ready = self.ready
-        append = ready.append
-        popleft = ready.popleft
-        heap = self.timers.heap
-        fire = self.timers.fire
-        look = self.look
-        while True:
-            if ready:
-                self.turns += 1
-                append(_END)
-                # iter() pops in C: no signal handler can run between the pop and the switch.
-                for self._item in iter(popleft, _END):
-                    self._item.switch()
-            if ready and self._rounds and not self.hurry:
-                self._rounds -= 1
-                if heap and heap[0][0] <= _monotonic():
-                    fire()
-                continue
-            self._rounds = _ROUNDS
-            self.hurry = False
-            if self._looked:
-                # Just now, by the greenlet that left (`_next_round`).
-                self._looked = False
-            else:
-                look()
-            if not ready:
-                self._sleep()
-
-    def look(self) -> None:
-        """Make ready what is due and what the kernel reports, without blocking."""
-        timers = self.timers
-        if timers.heap and timers.heap[0][0] <= _monotonic():
-            timers.fire()
-        if self.users and not self.in_loop:
-            self.in_loop = True
-            try:
-                self.loop.turn()
-            finally:
-                self.in_loop = False
-        self.poll()
-
-    def poll(self) -> None:
-        """Make ready what the kernel reports, without blocking."""
-        append = self.ready.append
-        known = self.descriptors.by_fd
-        try:
-            for fd, events in self.descriptors.queue.poll(0, _BATCH):
-                try:
-                    descriptor = known[fd]
-                except KeyError:
-                    continue
-                if events & READ_EVENTS:
-                    side = descriptor.read
-                    side.drained = False
-                    waiter = side.waiter
-                    # `Side.fire`, written out for the one case that counts: a single waiter.
-                    if waiter is not None and side.others is None:
-                        # In this order: after a call others may run (see `Side.due`).
-                        side.waiter = None
-                        append(waiter)
-                    else:
-                        side.fire()
-                    if events & EAGER_EVENTS:
-                        side.eager = True
-                elif events & EAGER_EVENTS:
-                    descriptor.read.eager = True
-                    descriptor.read.fire()
-                if events & WRITE_EVENTS:
-                    descriptor.write.fire()
-        except BaseException:
-            # A signal handler has raised, and what the kernel has reported is lost: let everybody look again.
-            self.descriptors.wake_all()
-            self.ready.append(self.pair)
-            raise
-
-    def _sleep(self) -> None:
-        self.sleeping = True
-        try:
-            if self.ready or (invitations and invite(self)):
-                return
-            deadline = self.timers.next()
-            if deadline is None and not self._diagnosed:
-                self._diagnose()
-            if self.in_loop:
-                # A finaliser inside libuv blocks: libuv cannot be entered twice, the kernel queue can.
-                self.descriptors.block(None if deadline is None else deadline - _monotonic())
-                return
-            self.in_loop = True
-            try:
-                self.loop.sleep(deadline)
-            finally:
-                self.in_loop = False
-        finally:
-            self.sleeping = False
-
-    def expecting(self) -> bool:
-        """Whether anything but a signal or another OS thread may still wake somebody here."""
-        return bool(
-            self.timers.next() is not None
-            or self.users
-            or self.lent
-            or self.descriptors.waiting(besides=self.pair)
-        )
-
-    def _diagnose(self) -> None:
-        """Tell the log, once, when there is nothing left that could wake anybody but a signal."""
-        if self.expecting():
-            return
-        self._diagnosed = True
-        logger = logging.getLogger("greenify")
-        if logger.isEnabledFor(logging.INFO):
-            from greenify.core.stacks import describe
-
-            logger.info(
-                "nothing is left to wait for: only a signal or another OS thread can wake this one.\n%s",
-                describe(self),
-            )
 
     def close(self) -> None:
         """Release the descriptors of this hub.  Its own OS thread, outside of its greenlet, at its end."""

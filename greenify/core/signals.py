@@ -146,7 +146,15 @@ def _report(exc: OSError) -> None:
 # Code that takes the place of single C functions, which no handler interrupts half-way: a lock that has been
 # taken when an exception of a handler leaves `acquire` would never be released.  The queues' methods take
 # and release their mutex in the same way.
-_ATOMIC = frozenset({"greenify.locks", "greenify.queue", "greenify.green._threads.queue_methods"})
+_ATOMIC = frozenset(
+    {
+        "greenify.green._threads.queue_methods",
+        "greenify.locks",
+        "greenify.queue",
+        "greenify.simple_queue",
+        "greenify.tokens",
+    }
+)
 
 
 def _in_atomic_code(frame: FrameType | None) -> bool:

@@ -151,13 +151,20 @@ def _waits(frame: FrameType) -> bool:
     return name in _WAITING or (name in _WRITTEN_OUT and frame.f_code.co_name in _WAITS)
 
 
-_WAITING = frozenset({"greenify.core.descriptors", "greenify.core.hub", "greenify.core.waiters"})
+_WAITING = frozenset(
+    {
+        "greenify.core.cycle",
+        "greenify.core.descriptors",
+        "greenify.core.hub",
+        "greenify.core.waiters",
+    }
+)
 # Modules that wait by others' functions, too.
 _WRITTEN_OUT = frozenset(
     {
         "greenify.green._threads.conditions",
         "greenify.green._threads.queue_methods",
-        "greenify.queue",
+        "greenify.simple_queue",
     }
 )
 _WAITS = frozenset({"_event_wait", "_wait"})

@@ -145,8 +145,8 @@ def run(number):
 
 # A waiter that has lost is handed the lock after a millisecond; here never, or the clock would count.
 _HELD = """
-from greenify import locks
-locks._PATIENCE = 3600
+from greenify import tokens
+tokens._PATIENCE = 3600
 lock = threading.Lock()
 def run(number):
     def work():

@@ -306,7 +306,8 @@ if pid == 0:
 assert default_workers.run(os.waitpid, pid, 0)[1] == 7 << 8
 for _ in range(3):
     gate.release()
-    core.sleep(0.01)
+    while not gate.locked():  # by the next job
+        core.sleep(0.001)
 assert waiting.join(10) == 1
 assert [job.join(10) for job in jobs] == [True] * 3
 """)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 Call = Callable[[], Any]
@@ -18,8 +18,8 @@ Call = Callable[[], Any]
 class Interleaving:
     """Runs an operation and interrupts it at given steps."""
 
-    def __init__(self, filename: str, steps: tuple[int, ...]) -> None:
-        self._filename = filename
+    def __init__(self, filenames: set[str], steps: tuple[int, ...]) -> None:
+        self._filenames = filenames
         self._steps = steps
         self._intruders: tuple[Call, ...] = ()
         self.seen = 0
@@ -37,7 +37,7 @@ class Interleaving:
             sys.settrace(before)
 
     def _trace(self, frame: FrameType, event: str, arg: object) -> Any:
-        if frame.f_code.co_filename != self._filename:
+        if frame.f_code.co_filename not in self._filenames:
             return None
         if event == "call":
             frame.f_trace_lines = False
@@ -53,16 +53,16 @@ class Interleaving:
         return self._trace
 
 
-def at_every_step(module: Any, intruders: int = 1) -> Iterator[Interleaving]:
+def at_every_step(*modules: ModuleType, intruders: int = 1) -> Iterator[Interleaving]:
     """Yield a callable ``run(operation, *intruders)`` for every way to put the intruders into the operation.
 
-    The caller sets everything up afresh in each round.  A step may lie behind the end of the operation: then
-    that intruder is not called.
+    The steps are those in the code of `modules`.  The caller sets everything up afresh in each round.  A step
+    may lie behind the end of the operation: then that intruder is not called.
     """
     steps = [0] * intruders
     most = 0
     while True:
-        run = Interleaving(module.__file__, tuple(steps))
+        run = Interleaving({str(module.__file__) for module in modules}, tuple(steps))
         yield run
         most = max(most, run.seen)
         # Count on: the last step up to the end of the operation, then the one before it, ...

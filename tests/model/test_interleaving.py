@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from greenify import event, locks, queue
+from greenify import event, locks, queue, simple_queue, tokens
 from greenify.task import spawn
 from tests.model.interleave import at_every_step
 from tests.model.threads import LONG, settle
@@ -31,7 +31,7 @@ def held_lock(*starved: bool) -> tuple[Any, list[Any]]:
     lock.acquire()
     # Who has lost at the beginning of time has waited long enough.
     turns: list[Any] = [
-        locks._Turn(Waiter(), float("-inf") if each else None, recallable=False)  # type: ignore[arg-type]
+        tokens._Turn(Waiter(), float("-inf") if each else None, recallable=False)  # type: ignore[arg-type]
         for each in starved
     ]
     lock._turns.extend(turns)
@@ -41,7 +41,7 @@ def held_lock(*starved: bool) -> tuple[Any, list[Any]]:
 class TestRelease:
     def test_newcomer_takes_and_releases(self) -> None:
         for starved in (True, False):
-            for run in at_every_step(locks):
+            for run in at_every_step(locks, tokens):
                 lock, (turn,) = held_lock(starved)
                 run(lock.release, lambda lock=lock: lock.acquire(False) and lock.release())
                 assert turn.waiter.woken
@@ -49,7 +49,7 @@ class TestRelease:
 
     def test_newcomer_takes_now_and_releases_later(self) -> None:
         for starved in (True, False):
-            for run in at_every_step(locks, 2):
+            for run in at_every_step(locks, tokens, intruders=2):
                 lock, (turn,) = held_lock(starved)
                 taken: list[bool] = []
 
@@ -68,7 +68,7 @@ class TestRelease:
 
     def test_waiter_gives_up(self) -> None:
         for starved in (True, False):
-            for run in at_every_step(locks):
+            for run in at_every_step(locks, tokens):
                 lock, (turn,) = held_lock(starved)
                 left: list[bool] = []
                 run(
@@ -82,7 +82,7 @@ class TestRelease:
 
     def test_first_of_two_gives_up(self) -> None:
         for starved in ((True, True), (True, False), (False, True), (False, False)):
-            for run in at_every_step(locks):
+            for run in at_every_step(locks, tokens):
                 lock, (first, second) = held_lock(*starved)
                 left: list[bool] = []
                 run(
@@ -97,7 +97,7 @@ class TestRelease:
 
     def test_two_releases(self) -> None:
         # The lock changes hands in between: both wake-ups have to reach somebody.
-        for run in at_every_step(locks):
+        for run in at_every_step(locks, tokens):
             lock, (first, second) = held_lock(False, True)
             again: list[bool] = []
 
@@ -116,7 +116,7 @@ class TestRecall:
     @pytest.mark.parametrize("barging", [True, False])
     def test_somebody_else_releases_while_a_wake_up_is_taken_back(self, barging: bool) -> None:
         """The waiter's wake-up is either left or made again: whoever releases has somebody woken."""
-        for run in at_every_step(locks):
+        for run in at_every_step(locks, tokens):
             lock = locks.Lock()
             lock.acquire()
             served: list[bool] = []
@@ -149,7 +149,7 @@ class TestAcquire:
     def test_holder_releases(self) -> None:
         import threading
 
-        for run in at_every_step(locks):
+        for run in at_every_step(locks, tokens):
             lock, _ = held_lock()
             released: list[bool] = []
             result: list[bool] = []
@@ -177,10 +177,10 @@ class TestAcquire:
 
 class TestSimpleQueue:
     def test_put_while_a_getter_gives_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(queue.core, "new_waiter", Waiter)
-        for run in at_every_step(queue):
-            q: Any = queue.SimpleQueue()
-            first, second = queue._OtherGetter(), queue._OtherGetter()
+        monkeypatch.setattr(simple_queue.core, "new_waiter", Waiter)
+        for run in at_every_step(simple_queue):
+            q: Any = simple_queue.SimpleQueue()
+            first, second = simple_queue._OtherGetter(), simple_queue._OtherGetter()
             q._waiters.extend((first, second))
             run(lambda q=q: q.put(1), lambda q=q, first=first: q._leave(first))
             assert first.woken or second.woken
@@ -189,8 +189,8 @@ class TestSimpleQueue:
     def test_getter_against_put(self) -> None:
         import threading
 
-        for run in at_every_step(queue):
-            q: Any = queue.SimpleQueue()
+        for run in at_every_step(simple_queue):
+            q: Any = simple_queue.SimpleQueue()
             put: list[bool] = []
             got: list[Any] = []
 
@@ -241,7 +241,7 @@ class Getter:
         self.killed = False
         self._outcome: Any = None
         with monkeypatch.context() as patch:
-            patch.setattr(queue.core, "new_waiter", self._new_waiter)
+            patch.setattr(simple_queue.core, "new_waiter", self._new_waiter)
             self._thread = threading.Thread(target=self._run, args=(q,))
             self._thread.start()
             self.parked.acquire()
@@ -282,8 +282,8 @@ class TestGettersThatLeave:
     def test_while_an_item_is_put(
         self, kill: bool, lost: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for run in at_every_step(queue):
-            q: Any = queue.SimpleQueue()
+        for run in at_every_step(simple_queue):
+            q: Any = simple_queue.SimpleQueue()
             getter = Getter(q, monkeypatch, lost)
             other = Getter(q, monkeypatch)
             run(lambda q=q: q.put(1), lambda getter=getter: getter.finish(kill))
@@ -301,8 +301,8 @@ class TestGettersThatLeave:
             assert not q._waiters
 
     def test_while_two_items_are_put(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for run in at_every_step(queue, 2):
-            q: Any = queue.SimpleQueue()
+        for run in at_every_step(simple_queue, intruders=2):
+            q: Any = simple_queue.SimpleQueue()
             getter = Getter(q, monkeypatch)
             others = [Getter(q, monkeypatch) for _ in range(2)]
             run(lambda q=q: q.put(1), getter.finish, lambda q=q: q.put(2))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from greenlet import getcurrent, greenlet, settrace
 
-from greenify import core, locks
+from greenify import core, locks, tokens
 from greenify.errors import TaskExit
 from greenify.timeout import Timeout
 from tests.model.threads import GREEN, LONG, Layer, both, outcome, settle, task_of
@@ -283,7 +283,7 @@ class TestWaiting:
         self, kind: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         passed = 0.0
-        monkeypatch.setattr(locks, "_monotonic", lambda: time.monotonic() + passed)
+        monkeypatch.setattr(tokens, "_monotonic", lambda: time.monotonic() + passed)
         lock = OURS[kind]()
         served: list[int] = []
         rounds = 0
@@ -293,7 +293,7 @@ class TestWaiting:
             while len(served) < 3:
                 with lock:
                     rounds += 1
-                    passed += locks._PATIENCE / 20
+                    passed += tokens._PATIENCE / 20
                     core.sleep(0)
 
         def patient(number: int) -> None:
@@ -477,7 +477,7 @@ class TestGivingUp:
     def test_starved_waiter_is_killed_after_the_hand_over(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(locks, "_PATIENCE", 0.0)
+        monkeypatch.setattr(tokens, "_PATIENCE", 0.0)
         lock = locks.Lock()
         lock.acquire()
         victim = GREEN.start(lock.acquire)

@@ -141,7 +141,7 @@ class TestSemaphoreWaiting:
         assert semaphore._value == 2 and len(semaphore._held) == 0
 
     def test_a_greedy_task_does_not_starve_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("greenify.locks._PATIENCE", 0.0)
+        monkeypatch.setattr("greenify.tokens._PATIENCE", 0.0)
         semaphore = Semaphore(2)
         served: list[int] = []
         rounds = 0

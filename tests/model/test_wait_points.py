@@ -378,7 +378,7 @@ class TestGivingUp:
 @points
 def test_everybody_is_served_in_time(point: Point, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many newcomers there are: nobody waits for more grants than there were waiters before."""
-    monkeypatch.setattr("greenify.locks._PATIENCE", 0.0)
+    monkeypatch.setattr("greenify.tokens._PATIENCE", 0.0)
     if point.to_all:
         waiters = [spawn(point.wait) for _ in range(20)]
         settle()

@@ -1,0 +1,39 @@
+"""What the time-outs of locks and queues come to: checked as the native locks do it, as a deadline."""
+
+from __future__ import annotations
+
+import _thread
+import time
+from typing import Any
+
+__all__ = ["deadline_after", "deadline_from"]
+
+_monotonic = time.monotonic
+_native_lock = _thread.allocate_lock
+_LONGEST = _thread.TIMEOUT_MAX
+
+
+def deadline_from(blocking: Any, timeout: Any) -> float | None:
+    """Check the arguments of ``acquire`` as the native locks do; the deadline that follows from them."""
+    if timeout.__class__ is int or timeout.__class__ is float:
+        if timeout == -1 and (blocking is False or blocking is True):
+            return None
+        if 0 <= timeout <= _LONGEST and blocking is True:
+            return float(_monotonic() + timeout)
+    # A native lock says what is wrong, in its own words.
+    _native_lock().acquire(blocking, timeout)
+    return None if not blocking or timeout == -1 else _monotonic() + float(timeout)
+
+
+def deadline_after(timeout: float | None) -> float | None:
+    """The deadline that is `timeout` seconds from now, None for none.
+
+    Raises:
+        OverflowError: it is above `threading.TIMEOUT_MAX`.
+        ValueError: it is not a number.
+    """
+    if timeout is None:
+        return None
+    if not timeout <= _LONGEST:
+        _native_lock().acquire(True, timeout)
+    return _monotonic() + timeout
