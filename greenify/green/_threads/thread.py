@@ -32,6 +32,7 @@ from greenify.green._threads.handles import (
     running,
     shutdown,
 )
+from greenify.green._threads.switches import has_settings
 from greenify.identity import get_ident
 from greenify.local import forget_thread, local
 from greenify.locks import Lock, RLock
@@ -205,6 +206,7 @@ class GreenThread(greenlet):
             and not hub.abandoned
             and self.parent is hub.greenlet  # it is another one's after a fork (`core.fork`)
             and self.locals is None
+            and not has_settings(self)
             and not getweakrefcount(self)
             # No late wake-up, which a raw greenlet's caller would take for its answer.
             and len(ready) < _SEARCHED

@@ -14,11 +14,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-import greenlet
-
 from greenify.core.registry import hubs
 from greenify.core.stacks import frames
 from greenify.green._copies.builtin import BuiltinTwin
+from greenify.green._threads.switches import follow
 from greenify.identity import get_ident
 
 __all__ = [
@@ -42,9 +41,6 @@ _getprofile = sys.getprofile
 _TWIN = BuiltinTwin.__call__.__code__
 
 _NONE = (None, None)
-
-# Called for the same switches: somebody else's function for `greenlet.settrace`.
-_chained: Any = None
 
 
 def current_frames() -> dict[int, FrameType]:
@@ -105,27 +101,19 @@ def _for_green_threads(change: Callable[[Any], Any], function: Any) -> None:
 
 def _watch() -> None:
     """Follow the switches of this OS thread from now on."""
-    global _chained
-    present = greenlet.gettrace()
-    if present is not _switched:
-        _chained = present
-        greenlet.settrace(_switched)
+    follow(_switched)
 
 
-def _switched(event: str, args: Any) -> None:
-    if event in ("switch", "throw"):
-        origin, target = args
-        present = (_gettrace(), _getprofile())
-        origin.tracing = present
-        wanted = getattr(target, "tracing", _NONE)
-        if wanted[0] is not present[0]:
-            _settrace(wanted[0])
-        if wanted[1] is not present[1]:
-            _setprofile(None)
-            if isinstance(wanted[1], _lsprof.Profiler):
-                # The only way to put it back; it goes on where it was.
-                _lsprof.Profiler.enable(wanted[1])
-            else:
-                _setprofile(wanted[1])
-    if _chained is not None:
-        _chained(event, args)
+def _switched(origin: Any, target: Any) -> None:
+    present = (_gettrace(), _getprofile())
+    origin.tracing = present
+    wanted = getattr(target, "tracing", _NONE)
+    if wanted[0] is not present[0]:
+        _settrace(wanted[0])
+    if wanted[1] is not present[1]:
+        _setprofile(None)
+        if isinstance(wanted[1], _lsprof.Profiler):
+            # The only way to put it back; it goes on where it was.
+            _lsprof.Profiler.enable(wanted[1])
+        else:
+            _setprofile(wanted[1])

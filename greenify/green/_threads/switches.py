@@ -1,0 +1,242 @@
+"""What the interpreter keeps per OS thread and a program has set for one thread: swapped at switches.
+
+Hooks, functions that observe, the event loop that runs: fields of the OS thread's state, which all green
+threads on it would share.  From the first use of such a setting on, and while any thread has one, every
+switch from a thread to another puts in place what the next one has set, or what a new thread begins with.
+Programs that set none pay nothing: nobody looks at their switches.
+"""
+
+from __future__ import annotations
+
+import _thread
+from collections.abc import Callable
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+import greenlet as greenlets
+from greenlet import getcurrent, greenlet
+
+from greenify.core.fork import fork_hooks
+from greenify.core.registry import current_hub
+from greenify.identity import current_thread_greenlet
+
+__all__ = ["Follower", "Setting", "follow", "has_settings", "unfollow"]
+
+T = TypeVar("T")
+
+Follower = Callable[[greenlet, greenlet], None]
+"""Called in the greenlet that runs now, with the one that ran before and the one that runs now."""
+
+
+class _Switches:
+    """The function for `greenlet.settrace` of one OS thread."""
+
+    __slots__ = ("chained", "followers")
+
+    def __init__(self, chained: Any, followers: tuple[Follower, ...]) -> None:
+        self.chained = chained  # somebody else's function, called for the same switches
+        self.followers = followers
+
+    def __call__(self, event: str, args: tuple[greenlet, greenlet]) -> None:
+        if event == "switch" or event == "throw":
+            for follower in self.followers:
+                follower(*args)
+        if self.chained is not None:
+            self.chained(event, args)
+
+
+# What belongs to one OS thread: ``switches``, ``settings``.
+_here = _thread._local()
+
+
+def follow(follower: Follower) -> None:
+    """Have `follower` called after every switch of greenlets on the calling OS thread, from now on.
+
+    It may be called for a greenlet that has ended.  It must not raise: greenlet would drop it and all others.
+    To follow twice is to follow once.
+    """
+    present = greenlets.gettrace()
+    mine = _switches()
+    followers: tuple[Follower, ...] = () if mine is None else mine.followers
+    if follower not in followers:
+        followers += (follower,)
+    if mine is not None and present is mine:
+        mine.followers = followers
+        return
+    if mine is not None:
+        # Somebody has put a function of his own in place, which may or may not call ours.
+        mine.followers = ()
+    _here.switches = _Switches(present, followers)
+    greenlets.settrace(_here.switches)
+
+
+def _switches() -> _Switches | None:
+    return getattr(_here, "switches", None)
+
+
+def unfollow(follower: Follower) -> None:
+    """Undo `follow` on the calling OS thread."""
+    mine = _switches()
+    if mine is None:
+        return
+    # `!=`, for a bound method is a new object each time.
+    mine.followers = tuple(each for each in mine.followers if each != follower)
+    if not mine.followers and greenlets.gettrace() is mine:
+        greenlets.settrace(mine.chained)
+        _here.switches = None
+
+
+class Setting:
+    """One thing that the interpreter keeps per OS thread, and that is to be each thread's own.
+
+    Args:
+        get: tells what is in force on the calling OS thread.
+        put: puts a value in force there; must not raise for what `get` has told.
+        initial: what a new thread has.
+        volatile: it changes without `change` being called, so it is read again whenever a thread that has
+            set it is left.
+    """
+
+    __slots__ = ("get", "initial", "put", "volatile")
+
+    def __init__(
+        self,
+        get: Callable[[], Any],
+        put: Callable[[Any], object],
+        initial: Any,
+        *,
+        volatile: bool = False,
+    ) -> None:
+        self.get = get
+        self.put = put
+        self.initial = initial
+        self.volatile = volatile
+
+    def change(self, call: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        """Call ``call(*args, **kwargs)``, which changes what is in force, for the calling thread alone."""
+        settings = _settings()
+        settings.adopt(self)
+        try:
+            return call(*args, **kwargs)
+        finally:
+            settings.changed(self)
+
+    def adopt(self) -> None:
+        """Take what is in force on this OS thread, if no thread has set it, for its main thread's."""
+        if self.get() != self.initial:
+            _settings().adopt(self)
+
+
+def has_settings(thread: greenlet) -> bool:
+    """Whether `thread`, a greenlet that stands for one, has set anything that a new one would not have."""
+    return hasattr(thread, "settings")
+
+
+class _Settings:
+    """Whose settings are in force on one OS thread.  Those of a thread are in its greenlet's ``settings``."""
+
+    __slots__ = ("holders", "known", "live")
+
+    def __init__(self) -> None:
+        self.live: Any = current_thread_greenlet()
+        self.known: set[Setting] = set()
+        self.holders: WeakSet[greenlet] = WeakSet()
+
+    def adopt(self, setting: Setting) -> None:
+        if setting in self.known:
+            return
+        self.known.add(setting)
+        value = setting.get()
+        if value != setting.initial:
+            self._keep(_main(), setting, value)
+            if current_thread_greenlet() is not _main():
+                setting.put(setting.initial)
+            self._follow_or_not()
+
+    def changed(self, setting: Setting) -> None:
+        self._keep(current_thread_greenlet(), setting, setting.get())
+        self._follow_or_not()
+
+    def forked(self) -> None:
+        me: Any = current_thread_greenlet()
+        self.live = me
+        self.holders = WeakSet()
+        for setting in tuple(getattr(me, "settings", ())):
+            self._keep(me, setting, setting.get())
+        self._follow_or_not()
+
+    def _keep(self, thread: Any, setting: Setting, value: Any) -> None:
+        values: dict[Setting, Any] = getattr(thread, "settings", {})
+        if value != setting.initial:
+            values[setting] = value
+        else:
+            values.pop(setting, None)
+        if values:
+            thread.settings = values
+            self.holders.add(thread)
+        else:
+            if hasattr(thread, "settings"):
+                del thread.settings
+            self.holders.discard(thread)
+
+    def _follow_or_not(self) -> None:
+        if self.holders:
+            self.live = current_thread_greenlet()
+            follow(self._switched)
+        else:
+            unfollow(self._switched)
+
+    def _switched(self, origin: greenlet, target: Any) -> None:
+        # `current_thread_greenlet`, written out.
+        after = target
+        while not hasattr(after, "hub"):
+            parent = after.parent
+            if parent is None:
+                break
+            after = parent
+        # Not `origin`: a switch that was not seen does no harm this way.
+        before = self.live
+        if after is before:
+            return
+        self.live = after
+        mine = getattr(before, "settings", None)
+        theirs = getattr(after, "settings", None)
+        if mine is not None:
+            for setting in mine:
+                if setting.volatile:
+                    mine[setting] = setting.get()
+                if theirs is None or setting not in theirs:
+                    setting.put(setting.initial)
+        if theirs is not None:
+            for setting, value in theirs.items():
+                setting.put(value)
+        if mine is not None and before.dead:
+            self.holders.discard(before)
+            if not self.holders:
+                unfollow(self._switched)
+
+
+def _settings() -> _Settings:
+    found: _Settings | None = getattr(_here, "settings", None)
+    if found is None:
+        found = _here.settings = _Settings()
+    return found
+
+
+def _main() -> Any:
+    hub = current_hub()
+    if hub is not None:
+        return hub.main
+    g = getcurrent()
+    while g.parent is not None:
+        g = g.parent
+    return g
+
+
+def _after_in_child() -> None:
+    found: _Settings | None = getattr(_here, "settings", None)
+    if found is not None:
+        found.forked()
+
+
+fork_hooks.append(_after_in_child)
