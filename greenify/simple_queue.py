@@ -118,6 +118,7 @@ class SimpleQueue(Generic[T]):
         """
         if timeout is not None and block:
             if timeout < 0:
+                deadline_after(-timeout)  # of what is too large the native one says that first
                 raise ValueError("'timeout' must be a non-negative number")
             deadline_after(timeout)  # raises if it is too large
         items = self._items

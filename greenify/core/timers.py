@@ -13,9 +13,13 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any, Protocol
 
-__all__ = ["Due", "Entry", "Timers"]
+__all__ = ["LONGEST", "Due", "Entry", "Timers"]
 
 _monotonic = time.monotonic
+
+# The longest time, in seconds, that the interpreter's own calls accept: nanoseconds in 63 bits.  They refuse
+# the next larger float, and the next larger integer.
+LONGEST = 9223372036.854774
 
 # Below this many cancelled entries a rebuild costs more than it frees.
 _TOLERATED = 256

@@ -18,6 +18,7 @@ from types import MethodType
 from typing import Any
 
 from greenify.core.registry import current_hub, get_hub, is_main_thread
+from greenify.core.timers import LONGEST
 from greenify.green._copies.rest import complete
 from greenify.green._selecting.interests import alone, until
 from greenify.green._selecting.kernel_queues import number_of
@@ -39,8 +40,7 @@ _native_select: Any = _module.select
 native_poll: Any = _module.poll
 _monotonic = time.monotonic
 
-# Which time-outs the native calls accept: nanoseconds in 64 bits, milliseconds in a C int.
-_LONGEST_SELECT = 9.2e9
+# Which time-outs the native poll accepts: milliseconds in a C int.
 _LONGEST_POLL = 2**31 - 1
 
 # What select takes for readable, writable and exceptional.
@@ -83,7 +83,7 @@ def _select(_: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None, /) 
     seconds = 1.0 if timeout is None else timeout
     if type(seconds) is not float and type(seconds) is not int:
         seconds = number_of(seconds)
-    if not 0 <= seconds <= _LONGEST_SELECT or (hub is None and not is_main_thread()):
+    if not 0 <= seconds <= LONGEST or (hub is None and not is_main_thread()):
         # A time-out that it will refuse, or a thread that it may block.
         return _native_select(rlist, wlist, xlist, timeout)
     if type(rlist) is not list:

@@ -22,9 +22,11 @@ from greenify import core
 from greenify.core import slices
 from greenify.core.registry import current_hub, hubs, is_main_thread
 from greenify.core.signals import MainHandler, chain, holding, pausing
+from greenify.core.timers import LONGEST
 from greenify.green._copies.rest import complete
 from greenify.green._files.descriptor_io import runs_natively
 from greenify.green._processes.signalfd import open_signalfd
+from greenify.green._selecting.kernel_queues import number_of
 from greenify.identity import current_thread_greenlet
 
 __all__ = [
@@ -277,9 +279,10 @@ def sigwaitinfo(sigset: Iterable[int], /) -> Any:
 
 def sigtimedwait(sigset: Iterable[int], timeout: float, /) -> Any:
     """`signal.sigtimedwait`: as `sigwaitinfo`, for at most `timeout` seconds; then None."""
-    if runs_natively() or timeout <= 0:
+    seconds = number_of(timeout)
+    if runs_natively() or not 0 < seconds <= LONGEST:
         return _native_sigtimedwait(sigset, timeout)
-    return _take(sigset, _monotonic() + timeout)
+    return _take(sigset, _monotonic() + seconds)
 
 
 def _take(sigset: Iterable[int], deadline: float | None) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from greenify import core
+from greenify.core.timers import LONGEST
 from greenify.core.waiters import HubWaiter
 from greenify.green._copies.builtin import bound_twin
 from greenify.green._copies.rest import complete
@@ -19,17 +20,28 @@ __all__ = ["sleep"]
 _native_sleep = _time.sleep
 _core_sleep = core.sleep
 _monotonic = _time.monotonic
+_monotonic_ns = _time.monotonic_ns
 _audit = sys.audit
 
-# Below the limit of every platform's time_t and of libuv's milliseconds; above it the native function raises.
-_LONGEST = 2.0**32
-
 _audited = sys.version_info >= (3, 13)
+
+# From CPython 3.11 on, `time.sleep` refuses what would end after the last moment that its clock can tell.
+_to_a_deadline = sys.version_info >= (3, 11)
+# Shorter ones end before that on any machine that has run for less than eight months.
+_LONG = 9.2e9
+_LAST_MOMENT = 2**63
 
 
 def _natively(seconds: Any) -> None:
     # A function, for `_sleep` must not name what the patch replaces (see `bound_twin`).
     _native_sleep(seconds)
+
+
+def _refused(seconds: float) -> bool:
+    # Whether the native function raises.
+    if not 0 <= seconds <= LONGEST:
+        return True
+    return _to_a_deadline and int(seconds * 10**9) + _monotonic_ns() >= _LAST_MOMENT
 
 
 def _sleep(_module: object, seconds: float, /) -> None:
@@ -56,7 +68,7 @@ def _sleep(_module: object, seconds: float, /) -> None:
             _natively(seconds)  # raises what the real one raises
     if _audited:
         _audit("time.sleep", seconds)
-    if not 0 <= seconds < _LONGEST:
+    if not 0 <= seconds < _LONG and _refused(seconds):
         _natively(seconds)
         return
     try:

@@ -8,12 +8,15 @@ again after pauses that grow from 0.2 to 10 ms; nothing else here polls.
 from __future__ import annotations
 
 import _multiprocessing  # type: ignore[import-not-found]
+import errno
+import os
 import time
 from typing import Any
 
 from greenlet import greenlet
 
 from greenify import core
+from greenify.core.timers import LONGEST
 from greenify.identity import current_thread_greenlet
 from greenify.locks import Lock
 
@@ -21,8 +24,10 @@ __all__ = ["SemLock"]
 
 _monotonic = time.monotonic
 _RECURSIVE = 0  # the kind of a re-entrant lock (RECURSIVE_MUTEX in multiprocessing.synchronize)
-_SHORTEST = 0.0002
-_LONGEST = 0.01
+_SHORTEST_PAUSE = 0.0002
+_LONGEST_PAUSE = 0.01
+# No number of seconds that the kernel can count.
+_UNTOLD = 2.0**63
 
 _Native: Any = _multiprocessing.SemLock
 
@@ -41,6 +46,8 @@ class SemLock(_multiprocessing.SemLock):  # type: ignore[misc]
         """Take the semaphore; see `multiprocessing.Semaphore.acquire`.  A negative time-out counts as 0."""
         deadline = None
         if block and timeout is not None:
+            if not timeout < _UNTOLD:
+                return self._refuse(timeout)
             deadline = _monotonic() + max(0.0, timeout)
         if self.kind != _RECURSIVE:
             return self._take(block, deadline)
@@ -50,7 +57,9 @@ class SemLock(_multiprocessing.SemLock):  # type: ignore[misc]
         if self._inner is None:
             self._inner = Lock()
         inner = self._inner
-        remaining = -1 if deadline is None else max(0.0, deadline - _monotonic())
+        remaining = -1.0
+        if deadline is not None:
+            remaining = min(max(0.0, deadline - _monotonic()), LONGEST)
         if not (inner.acquire(True, remaining) if block else inner.acquire(False)):
             return False
         try:
@@ -64,12 +73,19 @@ class SemLock(_multiprocessing.SemLock):  # type: ignore[misc]
             inner.release()
         return taken
 
+    def _refuse(self, timeout: float) -> bool:
+        # As the C code: only if it has to wait.
+        if _Native.acquire(self, False):
+            _Native.release(self)
+            return self.acquire()
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
     def _take(self, block: bool, deadline: float | None) -> bool:
         if _Native.acquire(self, False):
             return True
         if not block:
             return False
-        pause = _SHORTEST
+        pause = _SHORTEST_PAUSE
         while True:
             if _alone():
                 if deadline is None:
@@ -83,7 +99,7 @@ class SemLock(_multiprocessing.SemLock):  # type: ignore[misc]
             core.sleep(pause)
             if _Native.acquire(self, False):
                 return True
-            pause = min(2 * pause, _LONGEST)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def release(self) -> None:
         """Give the semaphore back; see `multiprocessing.Semaphore.release`."""

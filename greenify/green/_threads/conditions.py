@@ -210,12 +210,14 @@ def _event_wait(self: Any, timeout: float | None = None) -> bool:
 
 
 def _event_wait_until(self: Any, timeout: float) -> bool:
+    if not timeout > 0:
+        return bool(self._flag)  # also for what is not a number
     deadline = deadline_after(timeout)
     waiter = _new_waiter()
     self._parked.append(waiter)
     woken = False
     try:
-        woken = self._flag or (waiter.wait(deadline) if timeout > 0 else waiter.woken)
+        woken = self._flag or waiter.wait(deadline)
         return woken
     finally:
         if not waiter.woken:
