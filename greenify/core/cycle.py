@@ -13,6 +13,7 @@ from typing import Any
 
 from greenlet import greenlet
 
+from greenify.core.bare import BareLoop, BarePair
 from greenify.core.descriptors import DescriptorSet
 from greenify.core.entries import Call, Failure, MainInterrupt, Mark, Throw
 from greenify.core.guests import invitations, invite
@@ -43,8 +44,8 @@ class Cycle:
     ready: deque[Any]
     timers: Timers
     descriptors: DescriptorSet
-    pair: WakeupPipe
-    loop: Loop
+    pair: WakeupPipe | BarePair
+    loop: Loop | BareLoop
     greenlet: greenlet
     sleeping: bool
     abandoned: bool

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import getcurrent
 
 from greenify.core.blocking import bad_descriptor, wait_natively
-from greenify.core.kernel_queue import ONCE, READ, WRITE, make_queue
+from greenify.core.kernel_queue import ONCE, READ, WRITE
 from greenify.core.timers import Entry
 from greenify.core.waiters import HubWaiter, give_back
 
@@ -244,9 +244,9 @@ class DescriptorSet:
     `forget` may be called from any OS thread; everything else only from the hub's own.
     """
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, queue: Any) -> None:
         self.hub = hub
-        self.queue = make_queue()
+        self.queue = queue
         self.by_fd: dict[int, Descriptor] = {}
 
     def fileno(self) -> int:
@@ -373,6 +373,17 @@ class DescriptorSet:
         """Keep the registration: a long-lived owner (a cooperative socket) has taken it over."""
         descriptor.uses = 0
 
+    def register_all(self, besides: object) -> None:
+        """Tell a new kernel queue of every descriptor but that of `besides`; who waits looks again."""
+        for fd, descriptor in list(self.by_fd.items()):
+            if descriptor.read.waiter is not besides and not descriptor.closed:
+                try:
+                    self.queue.register(fd, descriptor.mask)
+                except OSError:
+                    # Closed without our knowledge: it is found out at its next use.
+                    pass
+                descriptor.wake_all()
+
     def wake_all(self) -> None:
         """Wake every waiter, to look again: after an exception hit the hub in mid-dispatch."""
         for descriptor in list(self.by_fd.values()):
@@ -392,6 +403,10 @@ class DescriptorSet:
 
         For the one case in which libuv cannot be entered: something inside it is what has to wait.
         """
+        bare = self.hub.bare
+        if bare is not None:
+            bare.sleep(None if timeout is None else _monotonic() + timeout)
+            return
         poll = _poll()
         poll.register(self.queue.fileno(), select.POLLIN)
         poll.poll(None if timeout is None else max(0, -int(-min(timeout, _LONGEST) * 1000 // 1)))

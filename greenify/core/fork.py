@@ -15,8 +15,8 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from greenify.core import placement, signals, slices, waiters
 from greenify.core import registry as _registry
-from greenify.core import signals, slices, waiters
 from greenify.core.entries import Call
 from greenify.core.hub import Hub
 
@@ -29,6 +29,7 @@ fork_hooks: list[Any] = []
 
 
 def _after_in_child() -> None:
+    placement.forked()
     waiters.generation += 1
     slices.forked()
     old = _registry.current_hub()

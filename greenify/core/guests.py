@@ -69,6 +69,7 @@ class Guest:
         self._running: list[greenlet] = []
         self._present = False
         hub.loop.watch(self.fd)
+        hub.private_fds.add(self.fd)
         if not hub.in_loop:
             # libuv tells its kernel queue of new handles only now: see the short sleeps.
             hub.loop.turn()
@@ -105,6 +106,7 @@ class Guest:
 
     def _close(self) -> None:
         hub = self.host
+        hub.private_fds.discard(self.fd)
         if not hub.abandoned:
             hub.loop.unwatch(self.fd)
             if not hub.in_loop:

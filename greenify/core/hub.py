@@ -24,17 +24,20 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import repeat, starmap
 from types import FrameType
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from greenify.core.bare import SHORTAGES, BareLoop, BarePair, BareQueue
 from greenify.core.cycle import END, ROUNDS, Cycle
 from greenify.core.descriptors import DescriptorSet
 from greenify.core.entries import Call, MainInterrupt
+from greenify.core.kernel_queue import make_queue
 from greenify.core.loop import Loop
+from greenify.core.placement import high_numbers
 from greenify.core.timers import Timers
 from greenify.core.waiters import HubWaiter
 from greenify.core.wakeup import WakeupPipe
@@ -56,7 +59,16 @@ class Hub(Cycle):
         self.pid = os.getpid()
         self.ready: deque[Any] = deque()
         self.timers = Timers()
-        self._open()
+        #: What sleeps while there are no descriptors to be had; None for a hub that has its own.
+        self.bare: BareLoop | None = BareLoop(self)
+        self.pair: WakeupPipe | BarePair = BarePair()
+        self.loop: Loop | BareLoop = self.bare
+        self.descriptors = DescriptorSet(self, BareQueue(self))
+        #: The descriptors of this hub and of libuv handles: the program must not close them.
+        self.private_fds: set[int] = set()
+        #: Called with the hub when it has got descriptors that it was made without.
+        self.on_acquired: list[Callable[[Hub], None]] = []
+        self.acquire()
         self.tasks: set[greenlet] = set()  # every live greenlet that was started on this hub
         self.spares: list[Any] = []  # suspended greenlets whose work has ended, to be used again
         self.last: HubWaiter | None = None  # who waits for the last task to end
@@ -92,30 +104,62 @@ class Hub(Cycle):
         self._entries: Iterator[Any] = starmap(self.ready.popleft, repeat(()))
         self._looked = False  # at the kernel queue, and there was nothing
         self._rounds = 0  # how many more rounds may pass before the kernel queue is looked at
-        #: The descriptors of this hub and of libuv handles: the program must not close them.
-        self.private_fds = {
-            *self.loop.fds,
-            self.descriptors.fileno(),
-            self.pair.reader.fileno(),
-            self.pair.writer.fileno(),
-        }
         # Lets the hot path tell "a greenlet of this hub" by one attribute.  A fork replaces it.
         root.hub = self  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         return f"<Hub of thread {self.ident} with {len(self.tasks)} tasks at {id(self):#x}>"
 
-    def _open(self) -> None:
+    def acquire(self) -> bool:
+        """Get the descriptors that the hub needs, all or none; False if there are none to be had.
+
+        For the hub's own OS thread.  Does nothing if it has them.
+        """
+        bare = self.bare
+        if bare is None:
+            return True
+        try:
+            try:
+                self._open(high_numbers())
+            except OSError as exc:
+                if exc.errno not in SHORTAGES:
+                    raise
+                # The high numbers may be taken, others not.
+                self._open(nullcontext())
+        except OSError as exc:
+            if exc.errno not in SHORTAGES:
+                raise
+            return False
+        self.bare = None
+        self.descriptors.register_all(besides=self.pair)
+        for function in self.on_acquired:
+            function(self)
+        # A signal handler that waits may run inside its sleep.
+        bare.wake()
+        return True
+
+    def _open(self, numbers: AbstractContextManager[object]) -> None:
         """Acquire everything that needs descriptors, or nothing (OSError: EMFILE)."""
-        with ExitStack() as undo:
-            self.descriptors = DescriptorSet(self)
-            undo.callback(self.descriptors.close)
-            self.pair = WakeupPipe(self)
-            undo.callback(self.pair.close)
-            self.loop = Loop()
-            undo.callback(self.loop.close)
-            self.loop.watch(self.descriptors.fileno())
-            undo.pop_all()
+        descriptors = self.descriptors
+        before = descriptors.queue, self.pair
+        try:
+            with ExitStack() as undo, numbers:
+                descriptors.queue = make_queue()
+                undo.callback(descriptors.queue.close)
+                self.pair = pair = WakeupPipe(self)
+                undo.callback(pair.close)
+                undo.callback(descriptors.by_fd.pop, pair.reader.fileno())
+                loop = Loop()
+                undo.callback(loop.close)
+                loop.watch(descriptors.fileno())
+                undo.pop_all()
+        except BaseException:
+            descriptors.queue, self.pair = before
+            raise
+        self.loop = loop
+        self.private_fds.update(
+            loop.fds, (descriptors.fileno(), pair.reader.fileno(), pair.writer.fileno())
+        )
 
     def foreign(self) -> bool:
         """Whether the caller runs on another OS thread than this hub."""
@@ -131,6 +175,10 @@ class Hub(Cycle):
             except BlockingIOError:
                 # The pipe is full of wake-ups that nobody has read yet: one of them does for this one.
                 pass
+            return
+        bare = self.bare
+        if bare is not None:
+            bare.wake()
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
         """Call ``function(*args)`` in the hub's greenlet in the next round."""
@@ -331,7 +379,8 @@ class Hub(Cycle):
         if getattr(self.main, "hub", None) is self:
             del self.main.hub
         self.pair.close()
-        _close_elsewhere(self.loop)
+        if isinstance(self.loop, Loop):
+            _close_elsewhere(self.loop)
         self.descriptors.close()
 
 

@@ -7,6 +7,8 @@ import os
 import select
 from typing import Any
 
+from greenify.core.placement import high_copy
+
 __all__ = ["EAGER_EVENTS", "ONCE", "READ", "READ_EVENTS", "WRITE", "WRITE_EVENTS", "make_queue"]
 
 
@@ -73,7 +75,16 @@ if hasattr(select, "epoll"):
     # In the mask of a registration that rests when it has reported.  0 where there is no such thing.
     ONCE: int = select.EPOLLONESHOT
 
-    make_queue: Any = select.epoll
+    _epoll: Any = select.epoll
+
+    def make_queue() -> Any:
+        """A kernel queue whose descriptor has a high number (`placement`)."""
+        queue = _epoll()
+        copy = high_copy(queue.fileno())
+        if copy < 0:
+            return queue
+        queue.close()
+        return _epoll.fromfd(copy)
 
 else:  # pragma: no cover - macOS and the BSDs
     READ = 1

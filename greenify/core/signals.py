@@ -54,7 +54,12 @@ def hold_wakeup_fd(hub: Hub) -> None:
     global _holder
     if not _registry.is_main_thread():
         return
-    previous = _set_wakeup_fd(hub.pair.writer.fileno(), warn_on_full_buffer=False)
+    writer = hub.pair.writer
+    if writer is None:
+        # There is no descriptor left for it: later.
+        hub.on_acquired.append(hold_wakeup_fd)
+        return
+    previous = _set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     if _holder is None and previous != _user_fd:
         chain(previous)
     _holder = hub
@@ -112,8 +117,7 @@ def _forward(numbers: bytes) -> None:
         numbers = numbers.replace(slices.BYTE, b"")
         if not numbers:
             return
-    while pausing:
-        pausing.pop().wake()
+    _wake_pausing()
     fd = _user_fd
     if fd == -1:
         return
@@ -124,6 +128,11 @@ def _forward(numbers: bytes) -> None:
         except OSError as exc:
             if _user_warns or not isinstance(exc, BlockingIOError):
                 _report(exc)
+
+
+def _wake_pausing() -> None:
+    while pausing:
+        pausing.pop().wake()
 
 
 def _report(exc: OSError) -> None:
@@ -201,6 +210,9 @@ class MainHandler:
         if hub is not None and _user_fd != -1:
             # Written by the interpreter before the handler ran: whoever looks now has to find it there.
             hub.pair.switch()
+        if _holder is None:
+            # Nobody is told of signals by a descriptor.
+            _wake_pausing()
         if hub is None or hub.in_main():
             if _in_atomic_code(frame) and _postpone(signum):
                 return None

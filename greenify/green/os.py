@@ -20,6 +20,7 @@ from stat import S_ISFIFO, S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from greenify import core
+from greenify.core.placement import lowest
 from greenify.core.registry import hubs
 from greenify.green._copies.rest import complete
 from greenify.green._files.descriptor_io import (
@@ -191,15 +192,18 @@ def eventfd_read(fd: int) -> int:
 # Closing: whoever waits on a descriptor has to hear of it before its number is free.
 
 
+def _is_private(fd: int) -> bool:
+    return any(fd in hub.private_fds for hub in tuple(hubs))
+
+
 def _closing(native: Callable[[int], None], running: list[bool]) -> Callable[[int], None]:
     # Finalisers close descriptors when this module's names are gone already; a closure's are not.
     def close(fd: int) -> None:
         """`os.close`; whoever waits on `fd` gets EBADF."""
         if running:
-            for hub in tuple(hubs):
-                if fd in hub.private_fds:
-                    # Not a descriptor of the program: for it, the number is free.
-                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            if _is_private(fd):
+                # Not a descriptor of the program: for it, the number is free.
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             core.forget(fd)
         native(fd)
 
@@ -227,7 +231,17 @@ def closerange(fd_low: int, fd_high: int, /) -> None:
 
 
 def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
-    """`os.dup2`; whoever waits on `fd2` gets EBADF."""
+    """`os.dup2`; whoever waits on `fd2` gets EBADF.
+
+    Raises:
+        OSError: EBUSY, `fd2` is one of the few numbers that a hub itself lives on: 900 and up, or the last
+            tenth of what RLIMIT_NOFILE allows.
+    """
+    if _is_private(fd2):
+        raise OSError(
+            errno.EBUSY,
+            f"the descriptor {fd2} belongs to greenify: choose a number below {lowest()}",
+        )
     try:
         _fstat(fd)
     except (OSError, TypeError):

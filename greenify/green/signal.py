@@ -143,9 +143,10 @@ def set_wakeup_fd(fd: int, *, warn_on_full_buffer: bool = True) -> int:
     # we are back in the interpreter, and the hub sleeps later.
     previous = _native_set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer)
     hub = holding()
-    if hub is None:
+    writer = None if hub is None else hub.pair.writer
+    if hub is None or writer is None:
         return previous
-    _native_set_wakeup_fd(hub.pair.writer.fileno(), warn_on_full_buffer=False)
+    _native_set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     # What has arrived so far was for the one before.
     hub.pair.switch()
     return chain(fd, warn_on_full_buffer)

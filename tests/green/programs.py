@@ -82,7 +82,7 @@ def run(code: str, mode: Mode, *args: object, timeout: float = 60) -> str:
     with TemporaryDirectory() as folder:
         # From a file, so that tracebacks show its lines.
         script = Path(folder, "program.py")
-        script.write_text(textwrap.dedent(PRELUDE + code))
+        script.write_text(textwrap.dedent(PRELUDE) + textwrap.dedent(code))
         try:
             result = run_python(script, *args, greenify=mode, timeout=timeout)
         except AssertionError as exc:

@@ -61,15 +61,6 @@ EXPECTED: tuple[Row, ...] = (
         "made in C asks the policy, which therefore answers with the green thread's running loop",
         versions=("3.12", "3.13"),
     ),
-    # The hub has descriptors of its own.
-    Row(
-        "test_os.FileTests.test_closerange",
-        "skips itself when it finds no two consecutive free descriptors: the hub's lie among the low numbers",
-    ),
-    Row(
-        "test_os.TestInvalidFD.test_closerange",
-        "skips itself when the descriptors after a bad one are open: the hub's lie among the low numbers",
-    ),
 )
 
 

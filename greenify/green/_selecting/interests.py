@@ -25,7 +25,7 @@ from greenify import core
 from greenify.core.descriptors import Descriptor
 from greenify.core.fork import fork_hooks
 from greenify.core.hub import Hub
-from greenify.core.kernel_queue import ONCE
+from greenify.core.kernel_queue import ONCE, make_queue
 from greenify.core.registry import get_hub
 from greenify.core.waiters import HubWaiter
 from greenify.core.workers import default_workers
@@ -114,7 +114,7 @@ if hasattr(select, "epoll"):
     _RDHUP: int = _native.EPOLLRDHUP
     _ONCE: int = _native.EPOLLONESHOT
     _EDGE: int = _native.EPOLLET
-    _make_queue: Callable[[], Any] = _native.epoll
+    _make_queue: Callable[[], Any] = make_queue
 else:  # pragma: no cover - macOS and the BSDs
     _RDHUP = 0
     _ONCE = 1 << 30
@@ -134,6 +134,7 @@ class Interests:
         # be open elsewhere and still be reported, so the reports for these prove nothing.
         self.doubtful: set[int] = set()
         self._side = hub.descriptors.attach(self.queue.fileno(), False).read
+        hub.private_fds.add(self.queue.fileno())
 
     def add(self, wait: _Wait) -> bool:
         """Have `wait` woken by the events in its masks; False if one of its descriptors is not open."""
@@ -256,6 +257,7 @@ class Interests:
         self._side.waiter = None
         if not self.hub.abandoned and not self.hub.foreign():
             self.hub.descriptors.forget(self.queue.fileno())
+        self.hub.private_fds.discard(self.queue.fileno())
         self.queue.close()
 
 

@@ -6,6 +6,7 @@ import os
 import select
 from typing import TYPE_CHECKING, Any
 
+from greenify.core.kernel_queue import make_queue
 from greenify.integrations.gevent.names import MASKS, REVENTS
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ __all__ = ["KernelQueue", "Watched"]
 if not hasattr(select, "epoll"):
     raise ImportError("greenify's loop for gevent needs epoll, which only Linux has")
 
-_make_queue = select.epoll
 _fstat = os.fstat
 
 
@@ -55,7 +55,7 @@ class KernelQueue:
         self._open()
 
     def _open(self) -> None:
-        self._queue = _make_queue()
+        self._queue = make_queue()
         self._poll = self._queue.poll
 
     def _watched(self, fd: int) -> Watched:
