@@ -37,6 +37,7 @@ from greenlet import GreenletExit, getcurrent
 
 from greenify import core, loop_access
 from greenify.core.fork import fork_hooks
+from greenify.core.registry import gone
 from greenify.errors import HubError, TaskExit
 from greenify.event import Event
 from greenify.task import Task
@@ -273,12 +274,11 @@ def _join(future: asyncio.Future[T]) -> T:
     while not done.is_set():
         try:
             done.wait()
-        except GreenletExit:
-            future.cancel()
-            raise  # the greenlet is being collected: nobody will ever run it again
         except BaseException as exc:
-            interrupted = interrupted or exc
             future.cancel()
+            if gone(exc):
+                raise
+            interrupted = interrupted or exc
     if interrupted is None:
         try:
             return future.result()

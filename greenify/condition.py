@@ -14,8 +14,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
-from greenlet import GreenletExit
-
 from greenify import core
 from greenify.core import Waiter
 from greenify.locks import Lock, RLock, deadline_after
@@ -95,12 +93,12 @@ class Condition:
             self._waiters.appendleft(waiter)
         else:
             self._waiters.append(waiter)
-        restore = self._release_save()
+        state = self._lock._release_save()
         try:
             try:
                 waiter.wait(deadline)
             finally:
-                restore()
+                self._lock._acquire_restore(state)
         except BaseException:
             if waiter.woken:
                 self._notify(1)
@@ -111,32 +109,6 @@ class Condition:
             self._waiters.remove(waiter)
         # Notified between the end of the time and now counts: nobody else has been told.
         return waiter.woken
-
-    def _release_save(self) -> Callable[[], object]:
-        """Release the lock; what takes it again in the same state."""
-        lock = self._lock
-        if isinstance(lock, Lock):
-            lock.release()
-            return self._take_again
-        state = lock._release_save()
-        return lambda: lock._acquire_restore(state)
-
-    def _take_again(self) -> None:
-        # Not to be interrupted, like `RLock._acquire_restore`.
-        pending: BaseException | None = None
-        while True:
-            try:
-                self._lock.acquire()
-                break
-            except GreenletExit:
-                raise  # the greenlet is being collected: nobody will ever run it again
-            except BaseException as exc:
-                pending = pending or exc
-        if pending is not None:
-            try:
-                raise pending
-            finally:
-                pending = None  # its traceback holds this frame
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """`wait`, again and again, until `predicate()` is true.

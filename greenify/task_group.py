@@ -11,6 +11,7 @@ from greenlet import GreenletExit, getcurrent
 
 from greenify import core
 from greenify.core.entries import Throw
+from greenify.core.registry import gone
 from greenify.errors import HubError, TaskExit
 from greenify.task import Task
 
@@ -146,8 +147,9 @@ class TaskGroup:
         self._state = "joining"
         if value is not None:
             self.cancel()
-        # A greenlet that is being collected must not wait: nobody will ever run it again.
-        interrupted = None if isinstance(value, GreenletExit) else self._join()
+        # A raw greenlet that is being collected must not wait: nobody will ever run it again.
+        collected = isinstance(value, GreenletExit) and not hasattr(getcurrent(), "hub")
+        interrupted = None if collected else self._join()
         self._state = "closed"
         failed, self._failed = self._failed, []
         self._owner = None
@@ -184,12 +186,11 @@ class TaskGroup:
                 return interrupted
             try:
                 waiter.wait()
-            except GreenletExit:
-                self.cancel()
-                raise  # the greenlet is being collected: nobody will ever run it again
             except BaseException as exc:
-                interrupted = interrupted or exc
                 self.cancel()
+                if gone(exc):
+                    raise
+                interrupted = interrupted or exc
 
     @staticmethod
     def _report(failed: list[Task[Any]]) -> None:

@@ -17,18 +17,46 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from greenlet import GreenletExit
-
 from greenify import core
 from greenify.core import HubWaiter, Waiter
+from greenify.core.registry import gone
 from greenify.deadlines import deadline_from
 
-__all__: list[str] = []
+__all__ = ["uninterrupted"]
 
 _monotonic = time.monotonic
 
 # How many seconds newcomers may overtake a waiter.  Go's mutexes have the same rule and the same figure.
 _PATIENCE = 0.001
+
+
+def uninterrupted(
+    take: Callable[[], object], then: Callable[[], None] | None = None, foreign: bool = False
+) -> None:
+    """Call ``take()`` until it succeeds, then ``then()``, and only after that raise what has interrupted it.
+
+    Args:
+        take: takes a lock, waiting for it.
+        then: must not wait.
+        foreign: the lock is not one of ours and may fail by itself.
+    """
+    pending: BaseException | None = None
+    while True:
+        try:
+            take()
+            break
+        except BaseException as exc:
+            # What interrupts a wait comes once, an error of a lock at every try.
+            if gone(exc) or (foreign and pending is not None and isinstance(exc, Exception)):
+                raise
+            pending = pending or exc
+    if then is not None:
+        then()
+    if pending is not None:
+        try:
+            raise pending
+        finally:
+            pending = None  # its traceback holds this frame
 
 
 class _Turn:
@@ -91,7 +119,7 @@ class _Token:
                 return False
         return self._wait_for_token(deadline)
 
-    def _wait_for_token(self, deadline: float | None) -> bool:
+    def _wait_for_token(self, deadline: float | None = None) -> bool:
         turns = self._turns
         lost_at: float | None = None
         while True:
@@ -161,27 +189,15 @@ class _Token:
         A Condition's caller holds the lock again whatever ends its wait, or its ``with`` block would release
         the lock of somebody else.
         """
-        pending: BaseException | None = None
-        while True:
-            try:
-                self._take()
-                break
-            except IndexError:
-                pass
-            try:
-                self._wait_for_token(None)
-                break
-            except GreenletExit:
-                raise  # the greenlet is being collected: nobody will ever run it again
-            except BaseException as exc:
-                pending = pending or exc
-        if then is not None:
-            then()
-        if pending is not None:
-            try:
-                raise pending
-            finally:
-                pending = None  # its traceback holds this frame
+        try:
+            self._take()
+        except IndexError:
+            pass
+        else:
+            if then is not None:
+                then()
+            return
+        uninterrupted(self._wait_for_token, then)
 
     def _leave(self, turn: _Turn) -> bool:
         """Give `turn` up; False if the lock has been handed over to it."""

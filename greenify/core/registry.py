@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from greenlet import getcurrent
+from greenlet import GreenletExit, getcurrent
 
 from greenify.core.hub import Hub
 from greenify.core.waiters import HubWaiter, ThreadWaiter, Waiter
@@ -18,6 +18,7 @@ __all__ = [
     "current_hub",
     "finalising",
     "get_hub",
+    "gone",
     "home_hub",
     "hubs",
     "install",
@@ -94,6 +95,18 @@ def home_hub() -> Hub:
     if _home is not None:
         return _home
     return get_hub()
+
+
+def gone(exc: BaseException) -> bool:
+    """Whether `exc` has come into a wait because the hub has been closed: then nobody will be woken any more.
+
+    While there is a hub, a greenlet that waits is not collected, for its own frames refer to it; so
+    GreenletExit is a kill like any other.
+    """
+    if not isinstance(exc, GreenletExit):
+        return False
+    hub = getattr(getcurrent(), "hub", None) or current_hub()
+    return hub is None or hub.abandoned
 
 
 def install(hub: Hub) -> Hub:

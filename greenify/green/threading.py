@@ -16,7 +16,12 @@ from greenlet import getcurrent
 from greenify.green import _thread
 from greenify.green._copies.copies import Library, shell
 from greenify.green._threads import thread
-from greenify.green._threads.conditions import CONDITION_METHODS, EVENT_METHODS, event_attributes
+from greenify.green._threads.conditions import (
+    CONDITION_METHODS,
+    EVENT_METHODS,
+    RLOCK_METHODS,
+    event_attributes,
+)
 from greenify.green._threads.main_thread import set_main_thread
 
 if TYPE_CHECKING:
@@ -38,6 +43,7 @@ _copy: Any = Library({"_thread": _primitives}, lambda name: False, {}).copy("thr
 set_main_thread(_copy)
 for _owner, _methods in (
     (_copy.Condition, CONDITION_METHODS),
+    (_copy._RLock, RLOCK_METHODS),
     (_copy.Event, EVENT_METHODS | event_attributes(_copy)),
 ):
     for _name, _method in _methods.items():

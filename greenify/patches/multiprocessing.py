@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 try:
     import _multiprocessing  # type: ignore[import-not-found]
 
-    from greenify.green._processes.semlock import SemLock
+    from greenify.green._processes.semlock import SemLock, make_condition_wait
 except ImportError:
     # A Python that was built without semaphores has nothing to patch.
     PATCHES: tuple[Patch, ...] = ()
@@ -67,6 +67,14 @@ def _patch_spawn(journal: Journal, spawn: ModuleType) -> None:
     )
 
 
+def _patch_synchronize(journal: Journal, synchronize: ModuleType) -> None:
+    condition = synchronize.Condition
+    patch = Patch(condition, replace={"wait": make_condition_wait(condition.wait)})
+    journal.apply("multiprocessing", (patch,))
+
+
 def finish(journal: Journal) -> None:
-    """Patch the start of children now if the module for that has been imported, else when it is."""
+    """Patch conditions and the start of children, now if their modules have been imported, else then."""
+    if PATCHES:
+        when_imported(journal, "multiprocessing.synchronize", partial(_patch_synchronize, journal))
     when_imported(journal, "multiprocessing.spawn", partial(_patch_spawn, journal))

@@ -25,6 +25,7 @@ from greenify.green._threads.async_exc import make_set_async_exc
 from greenify.green._threads.conditions import (
     CONDITION_METHODS,
     EVENT_METHODS,
+    RLOCK_METHODS,
     complete_events,
     event_attributes,
 )
@@ -90,6 +91,7 @@ PATCHES = (
     Patch(_thread, replace=_thread_names),
     Patch(threading, replace=_threading_names),
     Patch(threading.Condition, replace=CONDITION_METHODS),
+    Patch(threading._RLock, replace=RLOCK_METHODS),
     Patch(threading.Event, replace=_event, add=_event_new),
     Patch(os, replace=_exec),
     Patch(posix, replace=_exec),

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from greenlet import GreenletExit
 
 import greenify
 from greenify import aio, core
@@ -211,28 +212,27 @@ class TestRun:
 
 
 class TestCancellingCoroutines:
-    @pytest.mark.parametrize("how", ["kill", "timeout"])
-    def test_it_ends_before_the_caller_goes_on(self, how: str) -> None:
+    @pytest.mark.parametrize("how", [TaskExit, GreenletExit, Timeout])
+    def test_it_ends_before_the_caller_goes_on(self, how: type[BaseException]) -> None:
         log = Log()
 
         def call() -> None:
             try:
-                if how == "timeout":
+                if how is Timeout:
                     with Timeout(0.01):
                         aio.run(log.wait(cleanup=0.01))
                 else:
                     aio.run(log.wait(cleanup=0.01))
-            except (TaskExit, Timeout) as exc:
+            except (TaskExit, GreenletExit, Timeout) as exc:
                 log.append(type(exc).__name__)
 
         task = spawn(call)
-        if how == "kill":
+        if how is not Timeout:
             while not log:
                 core.sleep(0)
-            task.kill()
+            task.kill(how)
         assert task.join(30)
-        expected = "TaskExit" if how == "kill" else "Timeout"
-        assert log == ["begun", "cancelled", "cleaned up", expected]
+        assert log == ["begun", "cancelled", "cleaned up", how.__name__]
 
     def test_interrupted_before_it_begins(self) -> None:
         """Its first step is still to come: it never runs."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from greenlet import GreenletExit
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -36,7 +37,7 @@ def joined(*tasks: Task[Any]) -> list[Any]:
 
 def killed(task: Task[Any]) -> bool:
     assert task.join(LONG)
-    return isinstance(task.exception, TaskExit)
+    return task.exception is not None
 
 
 class TestSemaphoreLikeness:
@@ -381,8 +382,11 @@ class TestCondition:
             assert condition.wait_for(lambda: "", 0.001) == ""
             assert condition.wait_for(lambda: "at once", 0) == "at once"
 
+    @pytest.mark.parametrize("exception", [TaskExit, GreenletExit, ValueError])
     @locks
-    def test_killed_at_every_moment(self, make_lock: Callable[[], Any]) -> None:
+    def test_killed_at_every_moment(
+        self, make_lock: Callable[[], Any], exception: type[BaseException]
+    ) -> None:
         """The lock is held whatever happens, and a notification reaches somebody."""
         hits = 0
         for before in range(4):
@@ -403,7 +407,7 @@ class TestCondition:
                     condition.notify()
                     for _ in range(before):
                         core.sleep(0)
-                    victim.kill()
+                    victim.kill(exception)
                 for _ in range(after):
                     core.sleep(0)
                 if killed(victim):

@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import pytest
+from greenlet import GreenletExit
 
 from greenify import core
 from greenify.errors import HubError, TaskExit
@@ -266,8 +267,11 @@ class TestCancellation:
         assert work() == "timed out"
         assert endless.ended == ["killed"]
 
+    @pytest.mark.parametrize("exception", [TaskExit, GreenletExit])
     @pytest.mark.parametrize("joining", [False, True])
-    def test_killing_the_owner_kills_the_children(self, joining: bool) -> None:
+    def test_killing_the_owner_kills_the_children(
+        self, joining: bool, exception: type[BaseException]
+    ) -> None:
         endless = Endless()
 
         def work() -> None:
@@ -278,10 +282,10 @@ class TestCancellation:
 
         owner = spawn(work)
         settle()
-        owner.kill()
-        owner.kill()
+        owner.kill(exception)
+        owner.kill(exception)
         assert owner.join(LONG)
-        assert isinstance(owner.exception, TaskExit)
+        assert isinstance(owner.exception, exception)
         assert endless.ended == ["killed"]
 
     def test_errors_of_a_group_that_is_cancelled_are_logged(

@@ -11,6 +11,8 @@ import _multiprocessing  # type: ignore[import-not-found]
 import errno
 import os
 import time
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from greenlet import greenlet
@@ -19,8 +21,9 @@ from greenify import core
 from greenify.core.timers import LONGEST
 from greenify.identity import current_thread_greenlet
 from greenify.locks import Lock
+from greenify.tokens import uninterrupted
 
-__all__ = ["SemLock"]
+__all__ = ["SemLock", "make_condition_wait"]
 
 _monotonic = time.monotonic
 _RECURSIVE = 0  # the kind of a re-entrant lock (RECURSIVE_MUTEX in multiprocessing.synchronize)
@@ -144,3 +147,26 @@ def _alone() -> bool:
         and not hub.lent
         and not hub.users
     )
+
+
+def make_condition_wait(native: Callable[..., bool]) -> Callable[..., bool]:
+    """The method `wait` of `multiprocessing.synchronize.Condition`, made from the `native` one.
+
+    That takes the lock again in a `finally` block, which a kill or a `Timeout` can interrupt here.
+    """
+
+    def held(lock: Any) -> int:
+        return int(lock._semlock._count()) if lock._semlock._is_mine() else 0
+
+    @wraps(native)
+    def wait(self: Any, timeout: float | None = None) -> bool:
+        lock = self._lock
+        count = held(lock)
+        try:
+            return native(self, timeout)
+        except BaseException:
+            for _ in range(count - held(lock)):
+                uninterrupted(lock.acquire)
+            raise
+
+    return wait

@@ -12,9 +12,16 @@ from typing import Any
 
 from greenify import core
 from greenify.core.waiters import HubWaiter
-from greenify.locks import deadline_after
+from greenify.deadlines import deadline_after
+from greenify.tokens import uninterrupted
 
-__all__ = ["CONDITION_METHODS", "EVENT_METHODS", "complete_events", "event_attributes"]
+__all__ = [
+    "CONDITION_METHODS",
+    "EVENT_METHODS",
+    "RLOCK_METHODS",
+    "complete_events",
+    "event_attributes",
+]
 
 _new_waiter = core.new_waiter
 
@@ -66,6 +73,24 @@ def _leave(self: Any, waiter: core.Waiter) -> bool:
             # An event is being set at this moment, by another OS thread and without the lock.
             pass
     return waiter.woken
+
+
+def _condition_acquire_restore(self: Any, x: Any) -> None:
+    """Take the lock again, one of a class of its own that only has `acquire`.
+
+    What comes meanwhile (a kill, a `Timeout`) is raised after that, as for greenify's locks: the caller's
+    ``with`` block would release a lock that somebody else holds.
+    """
+    uninterrupted(self._lock.acquire, foreign=True)
+
+
+def _python_rlock_acquire_restore(self: Any, state: Any) -> None:
+    """Take a `threading._RLock` again, as often as it was; see `_condition_acquire_restore`."""
+
+    def own() -> None:
+        self._count, self._owner = state
+
+    uninterrupted(self._block.acquire, own)
 
 
 def _condition_notify(self: Any, n: int = 1) -> None:
@@ -235,7 +260,12 @@ def _forget(self: Any, waiter: Any) -> None:
         pass
 
 
-CONDITION_METHODS: dict[str, Any] = {"wait": _condition_wait, "notify": _condition_notify}
+CONDITION_METHODS: dict[str, Any] = {
+    "wait": _condition_wait,
+    "notify": _condition_notify,
+    "_acquire_restore": _condition_acquire_restore,
+}
+RLOCK_METHODS: dict[str, Any] = {"_acquire_restore": _python_rlock_acquire_restore}
 EVENT_METHODS: dict[str, Any] = {
     "__init__": _event_init,
     "__getstate__": _event_getstate,
@@ -244,6 +274,6 @@ EVENT_METHODS: dict[str, Any] = {
     "set": _event_set,
     "clear": _event_clear,
 }
-for _methods in (CONDITION_METHODS, EVENT_METHODS):
+for _methods in (CONDITION_METHODS, EVENT_METHODS, RLOCK_METHODS):
     for _name, _function in _methods.items():
         _function.__name__ = _name
