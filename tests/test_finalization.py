@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.support import Mode, run_python
@@ -129,3 +131,98 @@ def test_waiting(mode: Mode, hub: bool, unbuffered: str) -> None:
         "queue empty",
         "socket",
     ]
+
+
+DAEMONS = """
+    import builtins, queue, sys, threading, time, _thread
+
+    class Pool:
+        '''As pools of clients are: its daemon thread is joined by a finaliser.'''
+
+        def __init__(self, where):
+            self.where = where
+            self.queue = queue.Queue()
+            self.worker = threading.Thread(target=self.queue.get, daemon=True, name="worker")
+            self.worker.start()
+            self.timer = threading.Timer(1000, print)
+            self.timer.daemon = True
+            self.timer.start()
+            self.ended = threading.Thread(target=int)
+            self.ended.start()
+            self.ended.join()
+            self.new = threading.Thread(target=int, daemon=True)
+            self.main = threading.current_thread()
+            self.enumerate, self.clock = threading.enumerate, time.monotonic
+            self.version = sys.version_info
+
+        def __del__(
+            self, print=print, repr=repr, sorted=sorted, Exception=Exception, str=str, type=type
+        ):
+            def say(what, function):
+                start = self.clock()
+                try:
+                    result = function()
+                except Exception as exc:
+                    result = type(exc).__name__ + ": " + str(exc)
+                print(self.where, what, result, self.clock() - start >= 0.1)
+
+            say("put", lambda: self.queue.put(None))
+            for thread in (self.worker, self.timer, self.ended, self.main, self.new):
+                say("alive", thread.is_alive)
+                say("join", lambda: thread.join(0.1))
+                say("join(0)", lambda: thread.join(0))
+                if self.version < (3, 13):  # there, a join without a time-out never returns
+                    say("join()", thread.join)
+                say("alive", thread.is_alive)
+                say("repr", lambda: repr(thread).replace(repr(thread.ident), "N"))
+            say("enumerate", lambda: sorted(thread.name for thread in self.enumerate()))
+            if self.version >= (3, 12):  # before, the interpreter hangs
+                say("start", self.new.start)
+
+    pools = [Pool("module")]
+    builtins.pool = Pool("builtins")
+    cycle = Pool("cycle")
+    cycle.me = cycle
+    print("end of main")
+"""
+
+
+def test_daemon_threads() -> None:
+    """Up to CPython 3.12 finalisers see daemon threads as ended; from 3.13 on as alive, and wait for them."""
+    modes: list[Mode] = [False, True, "patch_all"]
+    plain, patched, late = (run_python(DAEMONS, greenify=mode, check=True) for mode in modes)
+    assert plain.stdout == patched.stdout == late.stdout
+    assert plain.stderr == patched.stderr == late.stderr == ""
+    lines = plain.stdout.splitlines()
+    alive = sys.version_info >= (3, 13)
+    for where in ("module", "builtins", "cycle"):
+        # Of the worker, the first thread.
+        assert lines.index(f"{where} put None False") + 1 == lines.index(
+            f"{where} alive {alive} False"
+        )
+        assert f"{where} join None {alive}" in lines
+
+
+def test_daemon_thread_that_is_joined_without_a_time_out() -> None:
+    """It never runs again: up to CPython 3.12 the join returns at once, from 3.13 on it never does."""
+    if sys.version_info >= (3, 13):
+        pytest.skip("with real threads, too, CPython 3.13 hangs there")
+    code = """
+        import queue, threading
+
+        class Pool:
+            def __init__(self):
+                self.queue = queue.Queue()
+                self.worker = threading.Thread(target=self.queue.get, daemon=True)
+                self.worker.start()
+
+            def __del__(self, print=print):
+                self.queue.put(None)
+                self.worker.join()
+                print("joined")
+
+        pool = Pool()
+    """
+    modes: list[Mode] = [False, True, "patch_all"]
+    for mode in modes:
+        assert run_python(code, greenify=mode, check=True, timeout=30).stdout == "joined\n"

@@ -5,6 +5,7 @@ There is one for every thread, so they are small: 112 bytes, where a lock takes 
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any
 
@@ -18,6 +19,8 @@ from greenify.identity import get_ident
 from greenify.locks import deadline_after, deadline_from
 
 __all__ = ["Sentinel", "ThreadHandle", "maintain_shutdown_locks", "running", "shutdown"]
+
+_is_finalizing = sys.is_finalizing
 
 
 def _wake(waiters: list[Waiter]) -> None:
@@ -76,9 +79,11 @@ class Sentinel:
         else:
             return True
         try:
-            return self._owner is getcurrent()
+            return self._owner is getcurrent() or _is_finalizing()
         except RuntimeError:
-            return False  # the interpreter is being finalised
+            # The interpreter is being finalised.  No other thread will run any more, and the interpreter has
+            # released the locks of them all.
+            return True
 
     def release(self) -> None:
         """As `threading.Lock.release`."""
@@ -92,7 +97,7 @@ class Sentinel:
 
     def locked(self) -> bool:
         """Whether the thread lives, or somebody has acquired this since."""
-        return not self._token
+        return not (self._token or _is_finalizing())
 
     def finish(self) -> None:
         """The thread has ended."""

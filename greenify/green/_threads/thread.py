@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import _thread
+import atexit
 import os
 import sys
 import threading
@@ -68,6 +69,8 @@ _SEARCHED = 100
 _native_execv = os.execv
 _native_execve = os.execve
 _native_count = _thread._count
+_native_start = _thread.start_new_thread
+_is_finalizing = sys.is_finalizing
 _native_set_sentinel = getattr(_thread, "_set_sentinel", None)
 
 
@@ -274,12 +277,25 @@ def _check(function: object, args: object, kwargs: object) -> None:
         raise TypeError("optional 3rd arg must be a dictionary")
 
 
+@atexit.register
+def _exit() -> None:
+    global _exiting
+    _exiting = True
+
+
+_exiting = False  # spares every start of a thread a call
+
+
 def _launch(
     function: Callable[..., object],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     handle: ThreadHandle | None,
 ) -> int:
+    if _exiting and _is_finalizing():
+        # No thread would ever run.  Up to CPython 3.11 the interpreter starts one that dies at once, then it
+        # raises an error.
+        return int(_native_start(function, args, kwargs))
     hub = core.home_hub()
     if hub.foreign():
         return _launch_there(hub, function, args, kwargs, handle)
