@@ -9,6 +9,7 @@ collected would run its ``finally`` blocks, which a vanished thread never does.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from typing import Any
@@ -111,3 +112,23 @@ def _await_end(forked: greenlet) -> None:
 
 
 os.register_at_fork(after_in_child=_after_in_child)
+
+
+def come_first() -> None:
+    """Have the engine renewed before the hooks of the program run in a child.
+
+    The interpreter calls them in the order of their registration, and those from before greenify's import
+    would find the parent's hub: what they wait for, or start, would run the parent's threads.
+    """
+    for holder in gc.get_referrers(_after_in_child):
+        # The interpreter's list, for whose order it has no function.
+        if (
+            type(holder) is list
+            and holder.count(_after_in_child) == 1
+            and holder[0] is not _after_in_child
+        ):
+            holder.remove(_after_in_child)
+            holder.insert(0, _after_in_child)
+
+
+come_first()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from greenify.core import slices
 from greenify.green import _thread as _thread_twin
 from greenify.green._copies.builtin import builtin_twin
-from greenify.green._threads import import_lock, tracing
+from greenify.green._threads import import_lock, thread_settings, tracing
 from greenify.green._threads import thread as green
 from greenify.green._threads.async_exc import make_set_async_exc
 from greenify.green._threads.conditions import (
@@ -71,6 +71,11 @@ _sys: dict[str, Any] = {
     name: builtin_twin(getattr(sys, name), twin)
     for name, twin in (
         ("_current_frames", tracing.current_frames),
+        ("set_asyncgen_hooks", thread_settings.set_asyncgen_hooks),
+        (
+            "set_coroutine_origin_tracking_depth",
+            thread_settings.set_coroutine_origin_tracking_depth,
+        ),
         ("settrace", tracing.settrace),
         ("setprofile", tracing.setprofile),
         ("_settraceallthreads", tracing.settrace_all_threads),  # from CPython 3.12 on
@@ -107,7 +112,7 @@ PATCHES = (
 
 def finish(journal: Journal) -> None:
     """Adapt what is not a plain attribute: live threads, ctypes, names of exports; allow time slices."""
-    for allow in (slices.allow, import_lock.allow):
+    for allow in (slices.allow, import_lock.allow, thread_settings.allow):
         allow(True)
         journal.on_undo(partial(allow, False))
     _convert_threads(journal)

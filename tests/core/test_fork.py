@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.core.run import run
+from tests.support import run_python
 
 # `forked(where, child)` forks there, runs `child()` in the new process and returns its exit status.
 READY = """
@@ -427,3 +428,59 @@ while left[0]:
         ),
         timeout=40,
     )
+
+
+class TestHooksFromBefore:
+    """Hooks for the child that were registered before greenify was imported."""
+
+    PROGRAM = """
+import asyncio, os, sys, threading, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+parent = os.getpid()
+told = []
+
+def hook():
+    # It waits, and starts a thread of its own.
+    ran = threading.Event()
+    thread = threading.Thread(target=ran.set)
+    thread.start()
+    thread.join()
+    told.append(ran.is_set())
+
+os.register_at_fork(after_in_child=hook)
+if sys.argv[1] == "patched":
+    import greenify
+    greenify.patch_all()
+
+def other():
+    while not stop.wait(0.001):
+        if os.getpid() != parent:
+            told.append("a thread of the parent's")
+
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        try:
+            time.sleep(0.02)
+            os._exit(42 if told == [True] else 1)
+        finally:
+            os._exit(2)
+    statuses.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+stop, statuses = threading.Event(), []
+others = [threading.Thread(target=other) for _ in range(3)]
+for thread in others:
+    thread.start()
+fork()
+forking = threading.Thread(target=fork)
+forking.start()
+forking.join()
+stop.set()
+assert statuses == [42, 42], statuses
+"""
+
+    @pytest.mark.parametrize("mode", ["plain", "patched"])
+    def test_they_find_the_childs_own_threads(self, mode: str) -> None:
+        result = run_python(self.PROGRAM, mode, greenify=False, check=True)
+        # asyncio has a hook, too, and says so when it cannot do its work.
+        assert result.stderr == ""

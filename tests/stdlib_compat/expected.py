@@ -54,13 +54,6 @@ EXPECTED: tuple[Row, ...] = (
         "counts the references to an argument while a traceback is alive: one more is in the frame of the "
         "Python function that getnameinfo is here",
     ),
-    # asyncio's C code knows one running loop an OS thread, and green threads share one OS thread.
-    Row(
-        "test_asyncio.test_subprocess.GenericWatcherTests.test_create_subprocess_with_pidfd",
-        "asserts that the policy's get_event_loop raises while a loop runs that was not set there: a Future "
-        "made in C asks the policy, which therefore answers with the green thread's running loop",
-        versions=("3.12", "3.13"),
-    ),
 )
 
 

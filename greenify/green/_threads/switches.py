@@ -126,6 +126,10 @@ class Setting:
         if self.get() != self.initial:
             _settings().adopt(self)
 
+    def forget(self) -> None:
+        """What is in force on this OS thread now stays so, for all its threads."""
+        _settings().forget(self)
+
 
 def has_settings(thread: greenlet) -> bool:
     """Whether `thread`, a greenlet that stands for one, has set anything that a new one would not have."""
@@ -155,6 +159,12 @@ class _Settings:
 
     def changed(self, setting: Setting) -> None:
         self._keep(current_thread_greenlet(), setting, setting.get())
+        self._follow_or_not()
+
+    def forget(self, setting: Setting) -> None:
+        self.known.discard(setting)
+        for thread in tuple(self.holders):
+            self._keep(thread, setting, setting.initial)
         self._follow_or_not()
 
     def forked(self) -> None:
