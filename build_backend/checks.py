@@ -7,7 +7,7 @@ import sys
 import sysconfig
 
 MINIMUM = (3, 10)
-NEWEST_TESTED = (3, 13)
+NEWEST_TESTED = (3, 15)
 _FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 

@@ -79,7 +79,7 @@ def _script(path: str, data: bytes) -> Program:
     compiled = is_compiled(data[:2], path)
     loader = SourcelessFileLoader if compiled else SourceFileLoader
     main.__loader__ = loader("__main__", path)
-    main.__dict__["__cached__"] = None
+    _set_cached(main)
     read = load_compiled if compiled else compile_file
     return Program(lambda: _execute_file(read(data, path), main), lambda: _forget_file(main))
 
@@ -115,7 +115,7 @@ def _stdin(command: Command) -> Program:
 
         return Program(lambda: start(main))
     main.__file__ = "<stdin>"
-    main.__dict__["__cached__"] = None
+    _set_cached(main)
 
     def run() -> None:
         source = b"" if sys.stdin is None else sys.stdin.buffer.read()
@@ -152,11 +152,17 @@ def _run_module_as_main(name: str, alter_argv: bool) -> None:
     runpy._run_module_as_main(name, alter_argv)  # type: ignore[attr-defined]
 
 
+def _set_cached(main: ModuleType) -> None:
+    if sys.version_info < (3, 15):
+        main.__dict__["__cached__"] = None
+
+
 def _new_main() -> ModuleType:
     """A ``__main__`` module like the one that Python starts with."""
     main: Any = ModuleType("__main__")
     main.__loader__ = BuiltinImporter
-    main.__annotations__ = {}
+    if sys.version_info < (3, 14):
+        main.__annotations__ = {}  # later made when somebody asks for them
     main.__builtins__ = builtins
     sys.modules["__main__"] = main
     module: ModuleType = main

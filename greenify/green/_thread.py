@@ -8,7 +8,7 @@ from typing import Any
 
 from greenify.green._copies.builtin import builtin_twin
 from greenify.green._copies.rest import public_names
-from greenify.green._threads import thread
+from greenify.green._threads import names, thread
 
 __all__ = ["REPLACED"]
 
@@ -38,6 +38,11 @@ if sys.version_info >= (3, 13):
     }
 else:
     REPLACED["_set_sentinel"] = thread.set_sentinel
+
+# From CPython 3.14 on, where the system can.
+for _name, _twin in (("set_name", names.set_name), ("_get_name", names.get_name)):
+    if hasattr(_stdlib, _name):
+        REPLACED[_name] = builtin_twin(getattr(_stdlib, _name), _twin)
 
 globals().update(REPLACED)
 __all__.extend(public_names(_stdlib))

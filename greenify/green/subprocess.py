@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import subprocess
+import sys
 import time
 from typing import Any, cast
 
@@ -72,7 +73,12 @@ def _communicate(
     keeps it in, so that a second call goes on from there.
     """
     if self.stdin and not self._communication_started:
-        _ignoring_broken_pipe(self.stdin.flush)
+        try:
+            _ignoring_broken_pipe(self.stdin.flush)
+        except ValueError:
+            # Closed by the caller: no error from CPython 3.14 on.
+            if sys.version_info < (3, 14) or not self.stdin.closed:
+                raise
         if not input:
             _ignoring_broken_pipe(self.stdin.close)
     if not self._communication_started:
@@ -111,7 +117,12 @@ def _communicate(
                     _ignoring_broken_pipe(stream.close)
             self._check_timeout(endtime, orig_timeout, stdout, stderr)
 
-    self.wait(timeout=self._remaining_time(endtime))
+    try:
+        self.wait(timeout=None if endtime is None else endtime - _monotonic())
+    except subprocess.TimeoutExpired as exc:
+        if sys.version_info >= (3, 15):
+            exc.timeout = orig_timeout or 0.0
+        raise
     return _joined(self, self.stdout, stdout), _joined(self, self.stderr, stderr)
 
 

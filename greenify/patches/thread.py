@@ -38,6 +38,14 @@ if TYPE_CHECKING:
 
 __all__ = ["PATCHES", "finish"]
 
+# Where a `Thread` keeps what announces its end.
+if sys.version_info >= (3, 14):
+    _END = "_os_thread_handle"
+elif sys.version_info >= (3, 13):
+    _END = "_handle"
+else:
+    _END = "_tstate_lock"
+
 _thread_names: dict[str, Any] = _thread_twin.REPLACED
 _threading_names: dict[str, Any] = {
     "_allocate_lock": green.allocate_lock,
@@ -59,6 +67,9 @@ else:
     if hasattr(threading, "_maintain_shutdown_locks"):
         _threading_names["_maintain_shutdown_locks"] = green.maintain_shutdown_locks
     _threading_names["_start_new_thread"] = _thread_names["start_new_thread"]
+
+if getattr(threading, "_set_name", None) is not None:  # from CPython 3.14 on, where the system can
+    _threading_names["_set_name"] = _thread_names["set_name"]
 
 # A program that takes this one's place inherits the timer of the time slices, and no handler.
 _exec: dict[str, Any] = {
@@ -142,15 +153,16 @@ def _renew_handles(journal: Journal, threads: list[Any]) -> None:
     # Those of threads that have been made and not started.
     renewed: list[tuple[Any, Any, green.ThreadHandle]] = []
     for thread in threads:
-        if not thread._started.is_set() and not isinstance(thread._handle, HandleStandIn):
-            renewed.append((thread, thread._handle, green.ThreadHandle()))
+        native = getattr(thread, _END)
+        if not thread._started.is_set() and not isinstance(native, HandleStandIn):
+            renewed.append((thread, native, green.ThreadHandle()))
     for thread, _, handle in renewed:
-        thread._handle = handle
+        setattr(thread, _END, handle)
 
     def put_back() -> None:
         for thread, native, handle in renewed:
-            if thread._handle is handle and not thread._started.is_set():
-                thread._handle = native
+            if getattr(thread, _END) is handle and not thread._started.is_set():
+                setattr(thread, _END, native)
 
     journal.on_undo(put_back)
 
@@ -159,10 +171,9 @@ def _convert_threads(journal: Journal) -> None:
     # Green threads have to be able to join the main thread and the native threads that run already.
     module: Any = threading
     main = threading.main_thread()
-    attribute = "_handle" if sys.version_info >= (3, 13) else "_tstate_lock"
     stand_ins: dict[int, Any] = {}
     for thread in threading.enumerate():
-        native: Any = getattr(thread, attribute, None)
+        native: Any = getattr(thread, _END, None)
         if native is None:
             continue
         stand_in: Any
@@ -174,9 +185,10 @@ def _convert_threads(journal: Journal) -> None:
         else:
             stand_in = green.Lock.adopt(native) if thread is main else LockStandIn(native)
         stand_ins[id(native)] = stand_in
-        journal.convert(thread, attribute, stand_in)
+        journal.convert(thread, _END, stand_in)
     if sys.version_info >= (3, 13):
-        _renew_handles(journal, [t for t in module._dangling if id(t._handle) not in stand_ins])
+        others = [t for t in module._dangling if id(getattr(t, _END)) not in stand_ins]
+        _renew_handles(journal, others)
     journal.convert(module, "_active_limbo_lock", green.RLock.adopt(module._active_limbo_lock))
     if sys.version_info < (3, 13):
         journal.convert(

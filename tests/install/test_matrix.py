@@ -15,7 +15,7 @@ from tests.support import ROOT
 
 pytestmark = [pytest.mark.matrix, pytest.mark.timeout(600)]
 
-VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
 
 
 @pytest.fixture(scope="session", params=VERSIONS)

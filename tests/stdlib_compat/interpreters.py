@@ -12,7 +12,7 @@ from .control import CACHE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
 
 
 def installed(versions: Sequence[str] = VERSIONS) -> list[str]:

@@ -21,7 +21,7 @@ class Module:
     """One row. `name` is below the package `test`.
 
     `core` modules are run on every version by `.ci/run`, `quick` ones also by `make test`. `until`
-    names the last version of Python that has the module where that is not 3.13. `network` modules
+    names the last version of Python that has the module where that is not the newest. `network` modules
     ask for that resource of regrtest for all of their tests, and nearly all of them use the loopback
     interface only. `standin` runs the same tests where an installation lacks the module.
     """
@@ -29,7 +29,7 @@ class Module:
     name: str
     core: bool = False
     quick: bool = False
-    until: tuple[int, int] = (3, 13)
+    until: tuple[int, int] = (3, 15)
     standin: bool = False
     network: bool = False
 

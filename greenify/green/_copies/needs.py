@@ -46,7 +46,9 @@ TWINS: dict[str, frozenset[str] | None] = {
 }
 """What has a twin, and which of its names one has to use for that to matter; None: any."""
 
-_LOADS = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST", "LOAD_DEREF")
+_LOADS = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_DEREF")
+# A module's level in a relative import; the second from CPython 3.14 on.
+_NUMBERS = ("LOAD_CONST", "LOAD_SMALL_INT")
 _STORES = ("STORE_NAME", "STORE_GLOBAL", "STORE_FAST", "STORE_DEREF")
 
 
@@ -153,7 +155,7 @@ def _uses(code: CodeType, package: str) -> Iterator[tuple[str, str]]:
         before: dis.Instruction | None = None
         for instruction in dis.get_instructions(inner):
             operation = instruction.opname
-            if operation == "LOAD_CONST" and type(instruction.argval) is int:
+            if operation in _NUMBERS and type(instruction.argval) is int:
                 level = instruction.argval
             elif operation == "IMPORT_NAME":
                 imported = _absolute(instruction.argval, level, package)

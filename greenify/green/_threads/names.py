@@ -1,0 +1,42 @@
+"""The name that the operating system shows of a thread (`_thread.set_name`, from CPython 3.14 on).
+
+`threading.Thread` gives its own name to the OS thread that it runs on.  A green thread has none: the name would
+be that of the process in `ps` and `top`.  So it keeps its name to itself, and asks for it in vain elsewhere.
+"""
+
+from __future__ import annotations
+
+import _thread
+import sys
+from typing import Any
+
+from greenify.green._threads.thread import GreenThread
+from greenify.identity import current_thread_greenlet
+
+__all__ = ["get_name", "set_name"]
+
+_native_set_name: Any = getattr(_thread, "set_name", None)
+_native_get_name: Any = getattr(_thread, "_get_name", None)
+
+# What the kernel keeps of a name, in bytes: 15 on Linux, 63 on macOS.
+_LONGEST = getattr(_thread, "_NAME_MAXLEN", 15)
+
+
+def set_name(name: str) -> None:
+    """Give the calling thread's OS thread a name; a green thread remembers it, cut in the same way."""
+    thread = current_thread_greenlet()
+    if not isinstance(thread, GreenThread) or not isinstance(name, str):
+        _native_set_name(name)  # raises what the real one raises
+        return
+    shown = name.encode(sys.getfilesystemencoding(), "replace").partition(b"\0")[0][:_LONGEST]
+    vars(thread)["os_name"] = shown.decode(sys.getfilesystemencoding(), "ignore")
+
+
+def get_name() -> str:
+    """The name that `set_name` has given to the calling thread, or that of its OS thread."""
+    thread = current_thread_greenlet()
+    if isinstance(thread, GreenThread) and "os_name" in vars(thread):
+        found: str = vars(thread)["os_name"]
+        return found
+    name: str = _native_get_name()
+    return name
