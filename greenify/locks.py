@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+import sys
 from typing import Any
 
 from greenlet import getcurrent, greenlet
@@ -11,6 +13,8 @@ from greenify.identity import current_thread_greenlet, get_ident
 from greenify.tokens import _Token
 
 __all__ = ["Lock", "RLock", "deadline_after", "deadline_from"]
+
+_native_rlock = _thread.RLock
 
 
 class Lock(_Token):
@@ -119,8 +123,11 @@ class RLock(_Token):
     _owner: greenlet | None
     _count: int
 
-    # The native one takes any arguments, and works in a subclass that does not call __init__.
+    # The native one works in a subclass that does not call __init__.  Up to CPython 3.14 it takes any
+    # arguments.
     def __new__(cls, *args: Any, **kwargs: Any) -> RLock:
+        if (args or kwargs) and sys.version_info >= (3, 15):
+            _native_rlock(*args, **kwargs)  # says so
         self: RLock = object.__new__(cls)
         self._box = [None]
         self._take = self._box.pop
@@ -238,6 +245,12 @@ class RLock(_Token):
         else:
             lock._take()
         return lock
+
+    if sys.version_info >= (3, 14):
+
+        def locked(self) -> bool:
+            """Whether the lock is held, by any thread."""
+            return self._count != 0
 
     def __repr__(self) -> str:
         state = "locked" if self._count else "unlocked"

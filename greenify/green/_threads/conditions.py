@@ -8,6 +8,7 @@ same at a fraction of the cost (figures: `benchmarks/`).
 from __future__ import annotations
 
 import gc
+import sys
 from typing import Any
 
 from greenify import core
@@ -25,6 +26,9 @@ __all__ = [
 
 _new_waiter = core.new_waiter
 
+# From CPython 3.14 on a time-out that is no number is an error, not one that has passed.
+_NAN_IS_WRONG = sys.version_info >= (3, 14)
+
 
 def _condition_wait(self: Any, timeout: float | None = None) -> bool:
     """Wait until notified, for at most `timeout` seconds; see `threading.Condition.wait`."""
@@ -36,7 +40,7 @@ def _condition_wait(self: Any, timeout: float | None = None) -> bool:
     try:
         if timeout is None:
             waiter.wait()
-        elif timeout > 0:
+        elif timeout > 0 or (_NAN_IS_WRONG and timeout != timeout):
             waiter.wait(deadline_after(timeout))
     except BaseException:
         _give_up(self, state, waiter)
