@@ -1,7 +1,7 @@
 """The name that the operating system shows of a thread (`_thread.set_name`, from CPython 3.14 on).
 
-`threading.Thread` gives its own name to the OS thread that it runs on.  A green thread has no OS thread of its
-own, and would rename the process as `ps` and `top` show it.  So it keeps its name to itself.
+`threading.Thread` gives its own name to the OS thread that it runs on.  A green thread has no OS thread of
+its own, and would rename the process as `ps` and `top` show it.  So it keeps its name to itself.
 """
 
 from __future__ import annotations
