@@ -91,7 +91,10 @@ class Venv:
 
     @classmethod
     def make(cls, path: Path, python: str | Path = sys.executable) -> Venv:
-        succeed(python, "-m", "venv", path)
+        if run(python, "-c", "import ensurepip").returncode == 0:
+            succeed(python, "-m", "venv", path)
+        else:  # as Debian packages it
+            succeed(sys.executable, "-m", "virtualenv", "--python", python, path)
         return cls(path)
 
     @property
