@@ -65,7 +65,9 @@ def _sleep(_module: object, seconds: float, /) -> None:
         try:
             seconds = index(seconds)
         except TypeError:
-            _natively(seconds)  # raises what the real one raises
+            if sys.version_info < (3, 15) or not hasattr(type(seconds), "__float__"):
+                _natively(seconds)  # raises what the real one raises
+            seconds = float(seconds)
     if _audited:
         _audit("time.sleep", seconds)
     if not 0 <= seconds < _LONG and _refused(seconds):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select as _module
+import sys
 import time
 from collections.abc import Callable
 from operator import index
@@ -30,6 +31,10 @@ _LEAST_EPOLL = -(2**31 + 1) / 1000
 _LONGEST_KQUEUE = 9.2e9
 
 
+# From CPython 3.15 on Decimal and Fraction are time-outs, too.
+_ANY_REAL_NUMBER = sys.version_info >= (3, 15)
+
+
 def number_of(timeout: Any) -> float:
     """A time-out as a plain number; NaN, which is in no range, for what the native call will refuse."""
     if isinstance(timeout, float):
@@ -37,6 +42,8 @@ def number_of(timeout: Any) -> float:
     try:
         return index(timeout)
     except TypeError:
+        if _ANY_REAL_NUMBER and hasattr(type(timeout), "__float__"):
+            return float(timeout)
         return float("nan")
 
 

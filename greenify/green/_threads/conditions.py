@@ -240,7 +240,9 @@ def _event_wait(self: Any, timeout: float | None = None) -> bool:
 
 def _event_wait_until(self: Any, timeout: float) -> bool:
     if not timeout > 0:
-        return bool(self._flag)  # also for what is not a number
+        if _NAN_IS_WRONG and timeout != timeout:
+            deadline_after(timeout)
+        return bool(self._flag)
     deadline = deadline_after(timeout)
     waiter = _new_waiter()
     self._parked.append(waiter)

@@ -7,20 +7,18 @@ and task are a setting of the thread that runs the loop, and followed while any 
 
 from __future__ import annotations
 
-from importlib import import_module
+import _asyncio
 from typing import Any
 
 from greenify.green._threads.switches import Setting
 
 __all__ = ["RUNNING", "set_running_loop"]
 
-# Of names that only some versions have, so not by an import statement.
-_asyncio: Any = import_module("_asyncio")
-
 _get_loop: Any = _asyncio._get_running_loop
 _set_loop: Any = _asyncio._set_running_loop
-_current_task: Any = _asyncio.current_task
-_swap_task: Any = _asyncio._swap_current_task
+# From CPython 3.12 on.
+_current_task: Any = getattr(_asyncio, "current_task", None)
+_swap_task: Any = getattr(_asyncio, "_swap_current_task", None)
 
 
 def _get() -> tuple[Any, Any]:
