@@ -1,45 +1,46 @@
-"""asyncio's running loop and task, from CPython 3.14 on fields of the interpreter's state of an OS thread.
+"""The event loop that a thread runs, which asyncio keeps per OS thread, in C; as a setting of the thread.
 
-asyncio's C code compares a task's loop with the one that runs there, and refuses to enter a task while
-another one is entered.  A green thread may be left in the middle of a task, where a coroutine blocks; so loop
-and task are a setting of the thread that runs the loop, and followed while any loop runs on the OS thread.
+From CPython 3.14 on the task that runs stands beside the loop.  asyncio's C code compares a task's loop with
+the one there, and refuses to enter a task while another one is entered; and a green thread may be left in the
+middle of a task, where a coroutine blocks.  So there the two go together.
 """
 
 from __future__ import annotations
 
 import _asyncio
+import sys
+from collections.abc import Callable
 from typing import Any
 
 from greenify.green._threads.switches import Setting
 
-__all__ = ["RUNNING", "set_running_loop"]
-
-_get_loop: Any = _asyncio._get_running_loop
-_set_loop: Any = _asyncio._set_running_loop
-# From CPython 3.12 on.
-_current_task: Any = getattr(_asyncio, "current_task", None)
-_swap_task: Any = getattr(_asyncio, "_swap_current_task", None)
+__all__ = ["running_loop"]
 
 
-def _get() -> tuple[Any, Any]:
-    loop = _get_loop()
-    return (None, None) if loop is None else (loop, _current_task(loop))
+def running_loop(native_get: Callable[[], Any], native_set: Callable[[Any], None]) -> Setting:
+    """The setting that holds the calling thread's running loop.
 
+    Args:
+        native_get: the C function `asyncio._get_running_loop`.
+        native_set: the C function `asyncio._set_running_loop`.
+    """
+    # Volatile, for a forked child has none, and nobody is told.
+    if sys.version_info < (3, 14):
+        return Setting(native_get, native_set, None, volatile=True)
+    current_task: Any = _asyncio.current_task  # type: ignore[attr-defined,unused-ignore]
+    swap_task: Any = _asyncio._swap_current_task  # type: ignore[attr-defined,unused-ignore]
 
-def _put(value: tuple[Any, Any]) -> None:
-    loop, task = value
-    running = _get_loop()
-    if running is not None:
-        _swap_task(running, None)
-    _set_loop(loop)
-    if task is not None:
-        _swap_task(loop, task)
+    def get() -> tuple[Any, Any]:
+        loop = native_get()
+        return (None, None) if loop is None else (loop, current_task(loop))
 
+    def put(value: tuple[Any, Any]) -> None:
+        loop, task = value
+        present = native_get()
+        if present is not None:
+            swap_task(present, None)
+        native_set(loop)
+        if task is not None:
+            swap_task(loop, task)
 
-RUNNING = Setting(_get, _put, (None, None), volatile=True)
-"""The loop that the thread runs, and the task that it is in."""
-
-
-def set_running_loop(loop: Any, /) -> None:
-    """`asyncio._set_running_loop`, for the calling thread, green or native."""
-    RUNNING.change(_set_loop, loop)
+    return Setting(get, put, (None, None), volatile=True)

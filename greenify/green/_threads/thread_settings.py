@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from greenify.core.registry import on_new_hub
+from greenify.green._threads.running_loop import running_loop
 from greenify.green._threads.switches import Setting
 
 __all__ = [
@@ -82,8 +83,7 @@ def make_set_running_loop(
     Returns:
         That function, and one that is to be called when it is taken out of use.
     """
-    # A forked child has none, and nobody is told.
-    running = Setting(native_get, native_set, None, volatile=True)
+    running = running_loop(native_get, native_set)
     _adopted.append(running)
     running.adopt()
 
