@@ -48,6 +48,9 @@ UPWARD = {
     ("greenify.core.descriptors", "greenify.core.waiting"): (
         "a wait on a descriptor of another OS thread's hub is no different from one on a foreign descriptor"
     ),
+    ("greenify._launcher.site.sitecustomize", "greenify._launcher.children"): (
+        "a child begins there, with nothing of greenify imported; the launcher takes only names from it"
+    ),
 }
 
 

@@ -28,6 +28,9 @@ def main() -> None:
     from greenify._launcher.program import CannotOpenError, find, leave_path
 
     leave_path()
+    children = sys.modules.get("greenify._launcher.children")
+    if children is not None:
+        children.restart()
     if command.kind in ("help", "version", "list"):
         _print(prog, command)
         return
@@ -41,6 +44,10 @@ def main() -> None:
         command = Command("code", argv=[command.what], inspect=True)
         prepare = find(command)
     _patch(prog, command)
+    if command.children:
+        from greenify._launcher.children import carry
+
+        carry(command.inherited)
     sys.argv[:] = command.argv
     program = prepare()
     try:
@@ -68,9 +75,9 @@ def _inspect_later() -> None:
 
 def _patch(prog: str, command: Command) -> None:
     try:
-        from greenify.patches import patch_all
+        from greenify._launcher.applying import apply
 
-        patch_all(only=command.only, skip=command.skip)
+        apply(command)
     except PatchError as exc:
         _refuse(prog, str(exc))
     except PyuvMissingError as exc:

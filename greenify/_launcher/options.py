@@ -28,6 +28,7 @@ What to run (everything after it belongs to the program):
 Options:
   --only NAMES   apply only these patches (names with commas)
   --skip NAMES   leave these patches out
+  --children     patch the Python programs that it starts, too, in the same way
   --list         list everything that would be replaced, and by what, then exit
   -i             inspect interactively after the program has run
   -V, --version  print the versions of greenify and of what it runs on, then exit
@@ -59,6 +60,8 @@ class Command:
         only: the value of ``--only``, or None.
         skip: the value of ``--skip``, or None.
         inspect: whether ``-i`` was given.
+        children: whether ``--children`` was given.
+        inherited: the options that children are to be patched with.
     """
 
     kind: Kind
@@ -67,6 +70,8 @@ class Command:
     only: str | None = None
     skip: str | None = None
     inspect: bool = False
+    children: bool = False
+    inherited: list[str] = field(default_factory=list, compare=False)
 
 
 def parse(args: Sequence[str]) -> Command:
@@ -120,10 +125,14 @@ def _long(command: Command, arg: str, rest: list[str]) -> bool:
         names = value if equals else _value(name, rest)
         before = command.only if name == "--only" else command.skip
         joined = names if before is None else f"{before},{names}"
+        command.inherited.append(f"{name}={names}")
         if name == "--only":
             command.only = joined
         else:
             command.skip = joined
+        return False
+    if arg == "--children":
+        command.children = True
         return False
     if equals or name not in ("--help", "--version", "--list"):
         raise UsageError(f"unknown option {arg}")

@@ -1,0 +1,18 @@
+"""What the launcher's options do to a process: its own, and with ``--children`` those below."""
+
+from __future__ import annotations
+
+from greenify._launcher.options import Command
+
+__all__ = ["apply"]
+
+
+def apply(command: Command) -> None:
+    """Patch this process as the options say.
+
+    Raises:
+        GreenifyError: as of `greenify.patch_all`.
+    """
+    from greenify.patches import patch_all
+
+    patch_all(only=command.only, skip=command.skip)
