@@ -12,7 +12,7 @@ from greenify.core import signals as _signals  # noqa: F401 - registers the wake
 from greenify.core.hub import Hub
 from greenify.core.registry import current_hub, get_hub, home_hub, new_waiter, sleep
 from greenify.core.waiters import HubWaiter, ThreadWaiter, Waiter
-from greenify.core.waiting import forget, wait
+from greenify.core.waiting import forget, look_again, wait
 
 __all__ = [
     "Hub",
@@ -23,6 +23,7 @@ __all__ = [
     "forget",
     "get_hub",
     "home_hub",
+    "look_again",
     "new_waiter",
     "sleep",
     "wait",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from greenify.core.blocking import wait_natively
 from greenify.core.registry import current_hub, finalising, get_hub, hubs, is_main_thread
 
-__all__ = ["forget", "wait"]
+__all__ = ["forget", "look_again", "wait"]
 
 
 def wait(fd: int, writing: bool, deadline: float | None = None) -> bool:
@@ -40,6 +40,17 @@ def wait(fd: int, writing: bool, deadline: float | None = None) -> bool:
         if not finalising():
             raise
         return wait_natively(fd, writing, deadline)
+
+
+def look_again(fd: int) -> None:
+    """Wake every waiter on `fd`, to try again: something has changed that the kernel reports to nobody."""
+    for hub in tuple(hubs):
+        descriptor = hub.descriptors.by_fd.get(fd)
+        if descriptor is not None:
+            if hub.foreign():
+                hub.call_from_thread(descriptor.wake_all)
+            else:
+                descriptor.wake_all()
 
 
 def forget(fd: int) -> None:

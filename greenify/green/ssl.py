@@ -93,7 +93,7 @@ def read(self: Any, len: int = 1024, buffer: Any = None) -> Any:
     writing = False
     while True:
         if waiting:
-            if deadline is None and state.timeout is not None:
+            if deadline is None and (state.timeout is not None or state.limits is not None):
                 deadline = deadline_of(state)
             try:
                 wait_for(self, state, writing, deadline)

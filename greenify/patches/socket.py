@@ -1,16 +1,20 @@
-"""`socket`: the methods of the class itself, the resolver functions and `socket.close`.
+"""`socket`: the methods of the class itself, the resolver functions and `socket.close`; what sets O_NONBLOCK.
 
 The class stays the same object, so sockets, subclasses and references from before the patch are patched too.
 """
 
 from __future__ import annotations
 
+import fcntl
 import gc
+import os
+import posix
 import socket
 from typing import TYPE_CHECKING, Any
 
 from greenify.green import socket as green
 from greenify.green._copies.builtin import builtin_twin
+from greenify.green._sockets import flag_setters
 from greenify.green._sockets.methods import METHODS
 from greenify.green._sockets.state import restore_natively
 from greenify.patches.record import Patch
@@ -31,8 +35,19 @@ _functions: dict[str, Any] = {
     "close": green.close,
 }
 
+_set_blocking = {"set_blocking": builtin_twin(os.set_blocking, flag_setters.set_blocking)}
+
 PATCHES = (
     Patch(socket.socket, replace=_methods, add=_slot),
+    Patch(os, replace=_set_blocking),
+    Patch(posix, replace=_set_blocking),
+    Patch(
+        fcntl,
+        replace={
+            "fcntl": builtin_twin(fcntl.fcntl, flag_setters.fcntl),
+            "ioctl": builtin_twin(fcntl.ioctl, flag_setters.ioctl),
+        },
+    ),
     Patch(
         socket,
         replace={

@@ -17,6 +17,7 @@ import errno
 import os
 import select
 import stat
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ _fstat = os.fstat
 _isatty = os.isatty
 _get_blocking = os.get_blocking
 _poll = select.poll
+_monotonic = time.monotonic
 
 #: The kind of file that is read and written with the native calls, because it never waits for anybody.
 PLAIN = 0
@@ -56,6 +58,10 @@ _STREAM = 1  # pipe, socket, anonymous inode
 _TERMINAL = 2
 #: A character device that is no terminal.
 DEVICE = 3
+
+# See `green._sockets.state`, which has the same two for the methods of sockets.
+_END: int = getattr(select, "POLLRDHUP", 0)
+_AGAIN = 0.05
 
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None) if hasattr(os, "preadv") else None
 _REFUSED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -101,13 +107,17 @@ def read_into(fd: int, kind: int, buffers: Sequence[WriteableBuffer]) -> int:
     """
     if kind == _STREAM and _NOWAIT is not None:
         try:
+            waited = False
             while True:
                 try:
                     return os.preadv(fd, buffers, -1, _NOWAIT)
                 except BlockingIOError:
                     if not _get_blocking(fd):
                         raise
+                    if waited and _at_end(fd):
+                        return _readv(fd, buffers)
                 core.wait(fd, False)
+                waited = True
         except OSError as exc:
             if exc.errno not in _REFUSED:
                 raise
@@ -115,6 +125,21 @@ def read_into(fd: int, kind: int, buffers: Sequence[WriteableBuffer]) -> int:
         while not ready(fd, False):
             core.wait(fd, False)
     return _readv(fd, buffers)
+
+
+def _at_end(fd: int) -> bool:
+    # A datagram socket that has been shut down: the kernel tells only those who block that nothing will come.
+    poll = _poll()
+    poll.register(fd, _END)
+    return any(events & _END for _, events in poll.poll(0))
+
+
+def _wait_for_room(fd: int, kind: int) -> None:
+    deadline = None
+    if kind == _STREAM and stat.S_ISSOCK(_fstat(fd).st_mode):
+        # The kernel does not report the end of a local one to its writers.
+        deadline = _monotonic() + _AGAIN
+    core.wait(fd, True, deadline)
 
 
 def write_some(fd: int, kind: int, data: memoryview) -> int:
@@ -166,7 +191,7 @@ def write_all(fd: int, kind: int, data: ReadableBuffer) -> int:
                 except BlockingIOError:
                     if not _get_blocking(fd):
                         raise
-                    core.wait(fd, True)
+                    _wait_for_room(fd, kind)
             except OSError:
                 # As the kernel does: what has been written counts, the error is for the next call.
                 if sent:

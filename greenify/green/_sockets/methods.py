@@ -21,7 +21,10 @@ from greenify.green._sockets.dns import resolve
 from greenify.green._sockets.state import (
     SocketState,
     deadline_of,
+    file_flags,
+    low_water,
     make_nonblocking,
+    refuses,
     settle,
     state_of,
     state_slot,
@@ -107,8 +110,10 @@ def connect_ex(self: Any, address: Any, /) -> int:
 
 
 def _connect(sock: Any, state: SocketState, address: Any) -> int:
-    deadline = deadline_of(state)
+    deadline = deadline_of(state, True)
     address = resolve(sock, address)
+    if refuses(sock, state):
+        return _native.connect_ex(sock, address)
     descriptor = state.descriptor
     if descriptor is not None:
         # What was reported of the unconnected socket says nothing of the connected one.
@@ -167,11 +172,15 @@ def settimeout(self: Any, timeout: float | None, /) -> None:
         if state.timeout:
             _settimeout(self, 0.0)
         state.native_blocking = False
+        file_flags.touched()  # of others on the same file
     state.blocking = state.timeout != 0.0
 
 
 def setsockopt(self: Any, *args: Any) -> None:
-    """See `socket.socket.setsockopt`.  SO_RCVTIMEO and SO_SNDTIMEO work as with blocking calls."""
+    """See `socket.socket.setsockopt`.
+
+    SO_RCVTIMEO, SO_SNDTIMEO and SO_RCVLOWAT work as with blocking calls.
+    """
     _native.setsockopt(self, *args)
     if len(args) == 3 and args[0] == _socket.SOL_SOCKET and args[1] in _KERNEL_LIMITS:
         state = state_of(self)
@@ -180,6 +189,25 @@ def setsockopt(self: Any, *args: Any) -> None:
         if state.limits is None:
             state.limits = {}
         state.limits[_KERNEL_LIMITS[args[1]]] = seconds + microseconds / 1e6
+    elif len(args) == 3 and args[0] == _socket.SOL_SOCKET and args[1] == _socket.SO_RCVLOWAT:
+        state = state_of(self)
+        if state.stream:
+            state.lowat = 0
+            if low_water(self, state) > 1:
+                state.read = None
+
+
+def shutdown(self: Any, how: int, /) -> None:
+    """Shut down one half of the connection, or both; see `socket.socket.shutdown`.
+
+    Whoever waits to read or write there is woken, as by the kernel.
+    """
+    try:
+        _native.shutdown(self, how)
+    finally:
+        # The kernel tells of the end of reading, but not a local socket's writers of theirs.
+        if _family(self) == _socket.AF_UNIX:
+            core.look_again(_fileno(self))
 
 
 def gettimeout(self: Any) -> float | None:
@@ -248,9 +276,12 @@ def _sendfile_use_sendfile(self: Any, file: Any, offset: int = 0, count: int | N
         while count is None or total < count:
             # The kernel moves at most 2 GiB at once; 1 GiB fits every ssize_t.
             block = min(2**30, size if count is None else count - total)
-            deadline = deadline_of(state)
+            deadline = deadline_of(state, True)
             try:
-                sent = without_blocking(self, state, _send_file, source, offset, block)
+                if refuses(self, state):
+                    sent = _send_file(self, source, offset, block)
+                else:
+                    sent = without_blocking(self, state, _send_file, source, offset, block)
             except BlockingIOError:
                 sent = -1
             except OSError as exc:
@@ -301,6 +332,7 @@ METHODS: dict[str, Any] = {
             setblocking,
             getblocking,
             setsockopt,
+            shutdown,
             detach,
             _real_close,
             _sendfile_use_sendfile,

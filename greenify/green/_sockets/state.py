@@ -10,6 +10,11 @@ clear for those without), for other processes may share it.  Sending and receivi
 Calls that know no such flag set O_NONBLOCK for their duration (`without_blocking`).  Two kinds keep it
 (`make_nonblocking`): a TLS connection, which nobody can share, and a listener that has accepted, which the
 forked workers of a server do share, so that no moment is right for clearing the flag.
+
+Somebody else may set the flag, too: by number, through a duplicate, in another process.  A blocking call then
+fails at once if there is nothing to do, and so do ours: before they wait for the first time they look at the
+flag (`refuses`).  A receive that waits without having asked the kernel (`Side.drained`) has no such moment,
+so whatever may set the flag in this process says so (`FileFlags.touched`).
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from __future__ import annotations
 import _socket
 import errno
 import os
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -30,9 +36,13 @@ from greenify.core.registry import current_hub, finalising, get_hub, is_main_thr
 
 __all__ = [
     "SocketState",
+    "at_end",
     "attempt",
     "deadline_of",
+    "file_flags",
+    "low_water",
     "make_nonblocking",
+    "refuses",
     "register",
     "restore_natively",
     "settle",
@@ -49,6 +59,8 @@ _native = _socket.socket
 _gettimeout = _native.gettimeout
 _settimeout = _native.settimeout
 _fileno = _native.fileno
+_get_blocking = os.get_blocking
+_poll = select.poll
 _DONTWAIT = _socket.MSG_DONTWAIT
 # Flags with which the kernel never waits, whatever the descriptor is.
 _NEVER_WAIT = _DONTWAIT | getattr(_socket, "MSG_ERRQUEUE", 0)
@@ -57,8 +69,29 @@ _NEVER_WAIT = _DONTWAIT | getattr(_socket, "MSG_ERRQUEUE", 0)
 _SEAMLESS_FAMILIES = (_socket.AF_INET, _socket.AF_INET6)
 _SEAMLESS_PROTOCOLS = (0, _socket.IPPROTO_TCP)
 
+# The end of what can be received, also where a receive that does not block says only that nothing is there.
+_END: int = getattr(select, "POLLRDHUP", 0)
+# A local socket's writers are told of room, but not of an end: after so many seconds they try again.
+_AGAIN = 0.05
+
 # The slot behind socket.socket._closed, under a name of our own.
 state_slot: Any = socket.socket.__dict__["_closed"]
+
+
+class FileFlags:
+    """Knows since when nobody in this process may have set O_NONBLOCK on a file that others use."""
+
+    __slots__ = ("epoch",)
+
+    def __init__(self) -> None:
+        self.epoch = object()
+
+    def touched(self) -> None:
+        """Somebody may have set the flag of a file: whoever knows a buffer to be empty asks once more."""
+        self.epoch = object()
+
+
+file_flags = FileFlags()
 
 
 class SocketState:
@@ -69,7 +102,10 @@ class SocketState:
         "blocking",
         "closed",
         "descriptor",
+        "epoch",
         "limits",
+        "local",
+        "lowat",
         "native_blocking",
         "read",
         "seamless",
@@ -89,15 +125,22 @@ class SocketState:
             _settimeout(sock, 0.0)
         kind: int = _native.type.__get__(sock)
         self.stream = kind == _socket.SOCK_STREAM
+        family: int = _native.family.__get__(sock)
+        self.local = family == _socket.AF_UNIX
         self.seamless = (
             self.stream
-            and _native.family.__get__(sock) in _SEAMLESS_FAMILIES
+            and family in _SEAMLESS_FAMILIES
             and _native.proto.__get__(sock) in _SEAMLESS_PROTOCOLS
         )
         # Writing or not -> seconds: SO_SNDTIMEO and SO_RCVTIMEO.
         self.limits: dict[bool, float] | None = None
+        # SO_RCVLOWAT of a stream, 0 until somebody has asked for it (`low_water`).
+        self.lowat = 0 if self.stream else 1
         self.descriptor: Descriptor | None = None
+        # The side on which the plain receives wait; None also if SO_RCVLOWAT makes them special.
         self.read: Side | None = None
+        # When the descriptor was last known to have no O_NONBLOCK that the socket has not set itself.
+        self.epoch: object = None
         self.asked = False  # something has been written since the last read, over TLS
 
     def __bool__(self) -> bool:
@@ -134,7 +177,8 @@ def without_blocking(
 ) -> T:
     """``method(sock, *args)`` with O_NONBLOCK set meanwhile: for a call that knows no MSG_DONTWAIT.
 
-    The flag is set in any case, for another socket on the same file may have cleared it.
+    The flag is set in any case, for another socket on the same file may have cleared it.  To be called of a
+    socket that does not refuse to wait (`refuses`): the flag is cleared afterwards.
     """
     _settimeout(sock, 0.0)
     try:
@@ -153,16 +197,62 @@ def attempt(
         TimeoutError: the socket's time-out is over.
         OSError: what the call raises; EAGAIN only if `flags` say not to wait.
     """
-    deadline = deadline_of(state)
+    deadline = deadline_of(state, writing)
     asking = flags | _DONTWAIT
+    waited = False
     while True:
         try:
             return method(sock, *args, asking)
         except BlockingIOError:
             if flags and state.never_waits(flags):
                 raise
+            if not waited and refuses(sock, state):
+                raise
+            if not writing and at_end(sock, state, waited):
+                return method(sock, *args, flags)
         # Not in the handler: its exception would be the context of whatever ends the wait.
         wait_for(sock, state, writing, deadline)
+        waited = True
+
+
+def refuses(sock: socket.socket, state: SocketState) -> bool:
+    """Whether the kernel would not wait, though the socket has no time-out: somebody has set O_NONBLOCK.
+
+    To be asked when a call has found nothing to do, before its first wait: the kernel decides once.
+    """
+    epoch = file_flags.epoch
+    if state.native_blocking and not _get_blocking(_fileno(sock)):
+        return True
+    state.epoch = epoch
+    return False
+
+
+def at_end(sock: socket.socket, state: SocketState, waited: bool) -> bool:
+    """Whether a receive without MSG_DONTWAIT would return nothing, and at once: after ``shutdown``.
+
+    Asked not to block, the kernel does not tell that from an empty queue of datagrams.  To be asked when a
+    receive has found nothing.
+
+    Args:
+        waited: whether it has waited since the caller's call began.
+    """
+    if state.stream or state.timeout is not None:
+        return False
+    if not waited:
+        # The kernel has reported an end to whoever waited first.
+        descriptor = state.descriptor
+        if descriptor is None or not descriptor.read.eager:
+            return False
+    poll = _poll()
+    poll.register(_fileno(sock), _END)
+    return any(events & _END for _, events in poll.poll(0))
+
+
+def low_water(sock: socket.socket, state: SocketState) -> int:
+    """SO_RCVLOWAT: a receive without a time-out waits for so many bytes (or for as many as it asks for)."""
+    if not state.lowat:
+        state.lowat = _native.getsockopt(sock, _socket.SOL_SOCKET, _socket.SO_RCVLOWAT)
+    return state.lowat
 
 
 def make_nonblocking(sock: socket.socket, state: SocketState) -> None:
@@ -183,10 +273,19 @@ def restore_natively(sock: socket.socket) -> None:
             _settimeout(sock, state.timeout)
 
 
-def deadline_of(state: SocketState) -> float | None:
-    """The deadline of an operation that begins now, as `time.monotonic` seconds."""
+def deadline_of(state: SocketState, writing: bool = False) -> float | None:
+    """The deadline of an operation that begins now, as `time.monotonic` seconds.
+
+    It comes from the socket's time-out; without one, from what SO_RCVTIMEO (SO_SNDTIMEO if `writing`) allows.
+    """
     timeout = state.timeout
-    return None if timeout is None else _monotonic() + timeout
+    if timeout is None:
+        if state.limits is None:
+            return None
+        timeout = state.limits.get(writing)
+        if not timeout:
+            return None
+    return _monotonic() + timeout
 
 
 def wait_for(
@@ -194,38 +293,41 @@ def wait_for(
 ) -> None:
     """Park until the socket may have become readable (writable if `writing`).
 
+    Args:
+        deadline: what `deadline_of` has said.
+
     Raises:
         TimeoutError: the deadline passed first.
         BlockingIOError: the time that SO_RCVTIMEO or SO_SNDTIMEO allows is over.
         OSError: EBADF, the socket has been closed.
     """
     # One frame for everything: from CPython 3.12 on each one costs greenlet 200 bytes and time.
-    limit = None
-    if state.limits is not None and deadline is None:
-        limit = state.limits.get(writing)
-        if limit:
-            deadline = _monotonic() + limit
+    until = deadline
+    if writing and state.local:
+        until = _monotonic() + _AGAIN
+        if deadline is not None and deadline < until:
+            until = deadline
     descriptor = state.descriptor
     if descriptor is None or descriptor.closed:
         descriptor = register(sock, state, writing)
         if descriptor is None:
-            if not core.wait(_fileno(sock), writing, deadline):
-                raise _over(limit)
+            if not core.wait(_fileno(sock), writing, until) and until is deadline:
+                raise _over(state)
             return
     elif writing and descriptor.mask & WRITE != WRITE:
         descriptor.hub.descriptors.want_write(descriptor)
-    if not (descriptor.write if writing else descriptor.read).wait(deadline):
-        raise _over(limit)
+    if not (descriptor.write if writing else descriptor.read).wait(until) and until is deadline:
+        raise _over(state)
     if descriptor.closed:
         # Not to be tried again: the number may belong to another file by now.
         raise bad_descriptor()
 
 
-def _over(limit: float | None) -> OSError:
+def _over(state: SocketState) -> OSError:
     # The kernel's own limits end a call as if it did not block.
     return (
         BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        if limit
+        if state.timeout is None
         else TimeoutError("timed out")
     )
 
@@ -246,5 +348,5 @@ def register(sock: socket.socket, state: SocketState, writing: bool) -> Descript
     # The registration stays until the socket is closed, whoever made it.
     descriptor.uses = 0
     state.descriptor = descriptor
-    state.read = descriptor.read
+    state.read = descriptor.read if low_water(sock, state) <= 1 else None
     return descriptor

@@ -15,12 +15,17 @@ from operator import index
 from typing import Any
 
 from greenify.core.blocking import bad_descriptor
+from greenify.green._files.descriptor_io import ready
 from greenify.green._sockets import whole
 from greenify.green._sockets.dns import resolve
 from greenify.green._sockets.state import (
     SocketState,
+    at_end,
     attempt,
     deadline_of,
+    file_flags,
+    low_water,
+    refuses,
     register,
     settle,
     state_of,
@@ -46,6 +51,7 @@ _native = _socket.socket
 _DONTWAIT = _socket.MSG_DONTWAIT
 _WAITALL = _socket.MSG_WAITALL
 
+_fileno = _native.fileno
 _recv = _native.recv
 _recv_into = _native.recv_into
 _recvfrom = _native.recvfrom
@@ -66,13 +72,15 @@ def recv(self: Any, bufsize: int, flags: int = 0, /) -> bytes:
     deadline = None
     side = state.read
     if side is None:
-        first: bytes | None = _first(self, _recv, bufsize)
+        first: bytes | None = _first(self, state, _recv, whole.recv, bufsize)
         if first is not None:
             return first
         waiting = True
     else:
         # The kernel has nothing: waiting first saves a failing system call.
-        waiting = side.drained and not side.eager and bufsize > 0
+        waiting = (
+            side.drained and state.epoch is file_flags.epoch and not side.eager and bufsize > 0
+        )
     while True:
         if waiting:
             # `wait_for`, written out for its frame: 0.3 us of a wait on CPython 3.13, and 200 bytes.
@@ -82,6 +90,8 @@ def recv(self: Any, bufsize: int, flags: int = 0, /) -> bytes:
                 descriptor = register(self, state, False)
                 side = None if descriptor is None else descriptor.read
             if side is None or state.limits is not None:
+                if deadline is None:
+                    deadline = deadline_of(state)
                 wait_for(self, state, False, deadline)
                 side = state.read
             elif not side.wait(deadline):
@@ -89,13 +99,17 @@ def recv(self: Any, bufsize: int, flags: int = 0, /) -> bytes:
             elif side.descriptor.closed:
                 # Not to be tried again: the number may belong to another file by now.
                 raise bad_descriptor()
-        waiting = True
         if side is not None:
             side.drained = True
         try:
             data = _recv(self, bufsize, _DONTWAIT)
         except BlockingIOError:
+            if not waiting and refuses(self, state):
+                raise
+            if not state.stream and at_end(self, state, waiting):
+                return _recv(self, bufsize)
             # Waiting in here would make this the context of whatever ends the wait.
+            waiting = True
             continue
         except BaseException:
             if side is not None:
@@ -106,15 +120,19 @@ def recv(self: Any, bufsize: int, flags: int = 0, /) -> bytes:
         return data
 
 
-def _first(sock: Any, method: Any, *args: Any) -> Any:
+def _first(sock: Any, state: SocketState, method: Any, wholly: Any, *args: Any) -> Any:
     """What can be received at once, or None if the caller has to wait.
 
     A function of its own, for the frame in which an exception came up stays in memory until its function
     ends (256 bytes for each connection that waits for its first data).
     """
+    if state.lowat != 1 and low_water(sock, state) > 1:
+        return _receive(sock, state, method, wholly, 0, *args)
     try:
         return method(sock, *args, _DONTWAIT)
     except BlockingIOError:
+        if refuses(sock, state):
+            raise
         return None
 
 
@@ -136,12 +154,12 @@ def recv_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
     deadline = None
     side = state.read
     if side is None:
-        first: int | None = _first(self, _recv_into, buffer, nbytes)
+        first: int | None = _first(self, state, _recv_into, whole.recv_into, buffer, nbytes)
         if first is not None:
             return first
         waiting = True
     else:
-        waiting = side.drained and not side.eager and size > 0
+        waiting = side.drained and state.epoch is file_flags.epoch and not side.eager and size > 0
     while True:
         if waiting:
             if deadline is None and state.timeout is not None:
@@ -150,18 +168,24 @@ def recv_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
                 descriptor = register(self, state, False)
                 side = None if descriptor is None else descriptor.read
             if side is None or state.limits is not None:
+                if deadline is None:
+                    deadline = deadline_of(state)
                 wait_for(self, state, False, deadline)
                 side = state.read
             elif not side.wait(deadline):
                 raise TimeoutError("timed out")
             elif side.descriptor.closed:
                 raise bad_descriptor()
-        waiting = True
         if side is not None:
             side.drained = True
         try:
             count = _recv_into(self, buffer, nbytes, _DONTWAIT)
         except BlockingIOError:
+            if not waiting and refuses(self, state):
+                raise
+            if not state.stream and at_end(self, state, waiting):
+                return _recv_into(self, buffer, nbytes)
+            waiting = True
             continue
         except BaseException:
             if side is not None:
@@ -177,8 +201,15 @@ def _receive(
 ) -> Any:
     # `method`, whose last argument are `flags`, on a socket that may wait.
     flags = index(flags)
-    if flags & _WAITALL and state.stream and state.timeout is None:
-        return wholly(self, state, flags & ~_WAITALL, *args)
+    if state.stream:
+        if state.timeout is None:
+            if (flags & _WAITALL or low_water(self, state) > 1) and not state.never_waits(flags):
+                return wholly(self, state, flags, *args)
+        elif low_water(self, state) > 1:
+            # The C code asks the kernel whether there is enough, and takes what it can get.
+            deadline = deadline_of(state)
+            while not ready(_fileno(self), False):
+                wait_for(self, state, False, deadline)
     return attempt(self, state, method, False, flags, *args)
 
 
@@ -197,18 +228,23 @@ def recvfrom(self: Any, bufsize: int, flags: int = 0, /) -> Any:
         state = settle(self)
     if not state.blocking:
         return _recvfrom(self, bufsize, flags)
-    if flags:
+    if flags or state.stream:
         return _receive(self, state, _recvfrom, whole.recvfrom, flags, bufsize)
     deadline = None
+    waited = False
     while True:
         try:
             return _recvfrom(self, bufsize, _DONTWAIT)
         except BlockingIOError:
+            if not waited and refuses(self, state):
+                raise
+            if at_end(self, state, waited):
+                return _recvfrom(self, bufsize)
             # Waiting in here would make this the context of whatever ends the wait.
-            pass
         if deadline is None:
             deadline = deadline_of(state)
         wait_for(self, state, False, deadline)
+        waited = True
 
 
 def recvfrom_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> Any:
@@ -295,17 +331,22 @@ def sendall(self: Any, data: Any, flags: int = 0, /) -> None:
         if not rest:
             _send(self, rest, flags | _DONTWAIT)
             return
-    deadline = deadline_of(state)
+    deadline = deadline_of(state, True)
+    waited = False
     while rest:
         try:
             rest = rest[_send(self, rest, flags | _DONTWAIT) :]
         except BlockingIOError:
-            pass
+            if not waited and refuses(self, state):
+                raise
         else:
-            if deadline is not None and rest and _monotonic() >= deadline:
+            if state.limits is not None and state.timeout is None:
+                deadline = deadline_of(state, True)  # the kernel's is for each piece
+            elif deadline is not None and rest and _monotonic() >= deadline:
                 raise TimeoutError("timed out")
             continue
         wait_for(self, state, True, deadline)
+        waited = True
 
 
 def sendto(self: Any, data: Any, *args: Any) -> int:

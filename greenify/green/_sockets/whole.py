@@ -1,10 +1,10 @@
 """What the kernel carries through by itself on a blocking stream, done with calls that do not block.
 
 Without a time-out, a blocking send returns when everything is sent, and MSG_WAITALL makes a receive wait for
-all that was asked for.  An error or the end of the stream in the middle ends either early: what was moved
-counts, and the next call meets the error.
+all that was asked for, SO_RCVLOWAT for so many bytes of it.  An error or the end of the stream in the middle
+ends either early: what was moved counts, and the next call meets the error.
 
-Each function takes the socket, its state, and the flags without MSG_WAITALL.
+Each function takes the socket, its state, and the flags.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import _socket
 from collections.abc import Callable
 from typing import Any
 
-from greenify.green._sockets.state import SocketState, attempt, wait_for
+from greenify.green._sockets.state import SocketState, attempt, low_water, wait_for
 
 __all__ = [
     "byte_view",
@@ -30,17 +30,18 @@ __all__ = [
 
 _native = _socket.socket
 _PEEK = _socket.MSG_PEEK
+_WAITALL = _socket.MSG_WAITALL
 
 
 def recv(sock: Any, state: SocketState, flags: int, bufsize: int) -> bytes:
-    """`socket.socket.recv` with MSG_WAITALL."""
+    """`socket.socket.recv` that waits for enough."""
     if bufsize <= 0:
         return _native.recv(sock, bufsize)  # returns at once, or raises
     return recvfrom(sock, state, flags, bufsize)[0]
 
 
 def recvfrom(sock: Any, state: SocketState, flags: int, bufsize: int) -> tuple[bytes, Any]:
-    """`socket.socket.recvfrom` with MSG_WAITALL."""
+    """`socket.socket.recvfrom` that waits for enough."""
     if bufsize < 0:
         return _native.recvfrom(sock, bufsize)  # raises
     buffer = bytearray(bufsize)
@@ -49,7 +50,7 @@ def recvfrom(sock: Any, state: SocketState, flags: int, bufsize: int) -> tuple[b
 
 
 def recv_into(sock: Any, state: SocketState, flags: int, buffer: Any, nbytes: int) -> int:
-    """`socket.socket.recv_into` with MSG_WAITALL."""
+    """`socket.socket.recv_into` that waits for enough."""
     size = len(byte_view(buffer))
     if not size or not 0 <= nbytes <= size:
         return _native.recv_into(sock, buffer, nbytes)  # returns at once, or raises
@@ -59,24 +60,25 @@ def recv_into(sock: Any, state: SocketState, flags: int, buffer: Any, nbytes: in
 def recvfrom_into(
     sock: Any, state: SocketState, flags: int, buffer: Any, nbytes: int
 ) -> tuple[int, Any]:
-    """`socket.socket.recvfrom_into` with MSG_WAITALL."""
+    """`socket.socket.recvfrom_into` that waits for enough."""
     view = byte_view(buffer)
     if not 0 <= nbytes <= len(view):
         return _native.recvfrom_into(sock, buffer, nbytes)  # raises
     if nbytes:
         view = view[:nbytes]
     address = None
+    asking = flags & ~_WAITALL
 
     def step(rest: list[memoryview]) -> tuple[int, bool]:
         nonlocal address
-        count, address = attempt(sock, state, _native.recvfrom_into, False, flags, rest[0], 0)
+        count, address = attempt(sock, state, _native.recvfrom_into, False, asking, rest[0], 0)
         return count, False
 
     return _fill(sock, state, flags, [view], step), address
 
 
 def recvmsg(sock: Any, state: SocketState, flags: int, bufsize: int, ancbufsize: int) -> Any:
-    """`socket.socket.recvmsg` with MSG_WAITALL."""
+    """`socket.socket.recvmsg` that waits for enough."""
     if bufsize < 0:
         return _native.recvmsg(sock, bufsize)  # raises
     buffer = bytearray(bufsize)
@@ -87,12 +89,13 @@ def recvmsg(sock: Any, state: SocketState, flags: int, bufsize: int, ancbufsize:
 def recvmsg_into(
     sock: Any, state: SocketState, flags: int, buffers: list[Any], ancbufsize: int
 ) -> Any:
-    """`socket.socket.recvmsg_into` with MSG_WAITALL."""
+    """`socket.socket.recvmsg_into` that waits for enough."""
     others: list[Any] = [[], 0, None]
+    asking = flags & ~_WAITALL
 
     def step(rest: list[memoryview]) -> tuple[int, bool]:
         count, *others[:] = attempt(
-            sock, state, _native.recvmsg_into, False, flags, rest, ancbufsize
+            sock, state, _native.recvmsg_into, False, asking, rest, ancbufsize
         )
         # The kernel stops where ancillary data belongs.
         return count, bool(others[0])
@@ -110,6 +113,7 @@ def _fill(
 ) -> int:
     # Call step(what is left to fill), which returns how much it has filled and whether that is all.
     size = sum(map(len, views))
+    enough = size if flags & _WAITALL else min(size, low_water(sock, state))
     total = 0
     rest = views
     while True:
@@ -121,13 +125,19 @@ def _fill(
             return total
         if flags & _PEEK:
             # Nothing was taken out: wait until more of it is there.
-            if last or not count or count == size or (state.read is not None and state.read.eager):
+            descriptor = state.descriptor
+            if (
+                last
+                or not count
+                or count >= enough
+                or (descriptor is not None and descriptor.read.eager)
+            ):
                 return count
             wait_for(sock, state, False, None)
             continue
         total += count
         rest = rest_of(rest, count)
-        if last or not count or not rest:
+        if last or not count or total >= enough:
             return total
 
 
