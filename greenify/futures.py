@@ -83,7 +83,7 @@ def run_in_thread(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T
 
 
 def set_thread_limit(limit: int) -> int:
-    """Set how many native threads `run_in_thread`, `greenify.files` and look-ups of names use at most.
+    """Set how many native threads `run_in_thread` and `greenify.files` use at most.
 
     It counts at once, also for calls that wait for a thread now.  Threads above a lower limit end when their
     calls have ended.  Any thread may call it.

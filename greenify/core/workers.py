@@ -18,12 +18,16 @@ from greenify.core import waiters
 from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.core.waiters import HubWaiter
 
-__all__ = ["Workers", "default_workers"]
+__all__ = ["Workers", "default_workers", "lookup_workers"]
 
 T = TypeVar("T")
 
 _start_native = _thread.start_new_thread
 _native_sleep = time.sleep
+_monotonic = time.monotonic
+
+# How many seconds a call waits for a thread before one is started for it beyond `Workers.prompt`.
+_PATIENCE = 0.02
 
 # The threads that have been started and do not run yet, each with the generation of its process.
 _starting: set[tuple[int, object]] = set()
@@ -39,7 +43,7 @@ class _Nobody:
 
 
 class _Job:
-    __slots__ = ("args", "dropped", "error", "function", "kwargs", "result", "waiter")
+    __slots__ = ("args", "begun", "dropped", "error", "function", "kwargs", "result", "waiter")
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class _Job:
         self.function = function
         self.args = args
         self.kwargs = kwargs
+        self.begun = False
         self.dropped = False  # nobody wants it any more
         self.result: Any = None
         self.error: BaseException | None = None
@@ -65,11 +70,14 @@ class Workers:
     Args:
         limit: the largest number of threads; further calls wait for one of them.
         idle: seconds after which a thread without work ends.
+        prompt: how many threads are started as soon as there is work for them.  Beyond, one is started for a
+            call that has waited for 20 ms: the calls are slow, and no burst of quick ones.  By default all.
     """
 
-    def __init__(self, limit: int = 16, idle: float = 10.0) -> None:
+    def __init__(self, limit: int = 16, idle: float = 10.0, prompt: int | None = None) -> None:
         self.limit = limit
         self.idle = idle
+        self.prompt = prompt
         self._reset()
 
     def _reset(self) -> None:
@@ -106,7 +114,7 @@ class Workers:
             for _ in range(self._jobs.qsize()):
                 if len(self._alive) >= limit:
                     break
-                self._add_thread()
+                self._add_thread(limit)
             self._rouse()
 
     def dismiss(self) -> None:
@@ -138,7 +146,12 @@ class Workers:
         self._submit(job)
         hub.lent += 1
         try:
-            waiter.wait()
+            if self.prompt is None:
+                waiter.wait()
+            elif not waiter.wait(_monotonic() + _PATIENCE):
+                if not job.begun:
+                    self._add_if_possible()
+                waiter.wait()
         except BaseException:
             # Not started yet: then it need not run at all.
             job.dropped = True
@@ -166,18 +179,19 @@ class Workers:
             self._waiting.pop()
         except IndexError:
             # Nobody is there to take it.
+            limit = self.limit if self.prompt is None else min(self.prompt, self.limit)
             try:
-                self._add_thread()
+                self._add_thread(limit)
             except BaseException:
                 if not self._alive:
                     job.dropped = True
                     raise
                 # The threads that exist will come to it.
 
-    def _add_thread(self) -> None:
+    def _add_thread(self, limit: int) -> None:
         me = object()
         alive = self._alive
-        if not self._enter(me, alive):
+        if not self._enter(me, alive, limit):
             return
         _starting.add((self._generation, me))
         try:
@@ -187,14 +201,21 @@ class Workers:
             alive.discard(me)
             raise
 
-    def _enter(self, me: object, alive: set[object]) -> bool:
+    def _add_if_possible(self) -> None:
+        try:
+            self._add_thread(self.limit)
+        except RuntimeError:
+            # There is none to be had.  Those that exist will come to the call.
+            pass
+
+    def _enter(self, me: object, alive: set[object], limit: int) -> bool:
         while True:
             alive.add(me)
-            if len(alive) <= self.limit:
+            if len(alive) <= limit:
                 return True
             alive.discard(me)
             # Unless it was another one that was turned away because of us.
-            if len(alive) >= self.limit:
+            if len(alive) >= limit:
                 return False
 
     def _work(
@@ -205,7 +226,7 @@ class Workers:
             if len(alive) > self.limit:
                 # See `resize`.
                 alive.discard(me)
-                if jobs.empty() or not self._enter(me, alive):
+                if jobs.empty() or not self._enter(me, alive, self.limit):
                     self._rouse()
                     return
             try:
@@ -222,7 +243,7 @@ class Workers:
                     alive.discard(me)
                     # A job that came before we were gone has found no one to call, and perhaps no room
                     # for one more thread.
-                    if jobs.empty() or not self._enter(me, alive):
+                    if jobs.empty() or not self._enter(me, alive, self.limit):
                         if not self.idle:
                             self._rouse()
                         return
@@ -232,6 +253,7 @@ class Workers:
             if job.dropped:
                 del job
                 continue
+            job.begun = True
             try:
                 job.result = job.function(*job.args, **job.kwargs)
             except BaseException as exc:
@@ -259,3 +281,7 @@ def _await_beginning() -> None:
 atexit.register(_await_beginning)
 
 default_workers = Workers()
+
+#: For the look-ups of names alone: one that nobody answers takes its thread for half a minute, and must not
+#: keep others from theirs.  Threads that have nothing to do end after ten seconds, as in every pool.
+lookup_workers = Workers(limit=128, prompt=16)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenify import core
 from greenify.core.loop import pyuv
-from greenify.core.workers import default_workers
+from greenify.core.workers import lookup_workers
 from greenify.errors import UVError
 from greenify.io.handles import Waiters, claim, wait_among, wake
 from greenify.io.listeners import Listener
@@ -42,7 +42,7 @@ def resolve(address: Address, kind: int, passive: bool = False) -> list[tuple[in
         found = _getaddrinfo(host, port, family, kind, 0, flags | _socket.AI_NUMERICHOST)
     except _socket.gaierror:
         # Only names take time.
-        found = default_workers.run(_getaddrinfo, host, port, *wanted)
+        found = lookup_workers.run(_getaddrinfo, host, port, *wanted)
     result = []
     for number, _, _, _, numeric in found:
         if number == _socket.AF_INET6 and len(address) == 4 and len(numeric) == 4:

@@ -11,7 +11,7 @@ import socket
 from functools import lru_cache
 from typing import Any
 
-from greenify.core.workers import default_workers
+from greenify.core.workers import lookup_workers
 
 __all__ = [
     "getaddrinfo",
@@ -61,29 +61,29 @@ def getaddrinfo(
     """`socket.getaddrinfo`; other threads run while the resolver works."""
     if is_numeric(host):
         return _native_getaddrinfo(host, port, family, type, proto, flags)
-    return default_workers.run(_native_getaddrinfo, host, port, family, type, proto, flags)
+    return lookup_workers.run(_native_getaddrinfo, host, port, family, type, proto, flags)
 
 
 def gethostbyname(hostname: Any, /) -> str:
     """`socket.gethostbyname`; other threads run while the resolver works."""
     if is_numeric(hostname):
         return _native_gethostbyname(hostname)
-    return default_workers.run(_native_gethostbyname, hostname)
+    return lookup_workers.run(_native_gethostbyname, hostname)
 
 
 def gethostbyname_ex(hostname: Any, /) -> tuple[str, list[str], list[str]]:
     """`socket.gethostbyname_ex`; other threads run while the resolver works."""
-    return default_workers.run(_native_gethostbyname_ex, hostname)
+    return lookup_workers.run(_native_gethostbyname_ex, hostname)
 
 
 def gethostbyaddr(ip_address: Any, /) -> tuple[str, list[str], list[str]]:
     """`socket.gethostbyaddr`; other threads run while the resolver works."""
-    return default_workers.run(_native_gethostbyaddr, ip_address)
+    return lookup_workers.run(_native_gethostbyaddr, ip_address)
 
 
 def getnameinfo(sockaddr: Any, flags: int, /) -> tuple[str, str]:
     """`socket.getnameinfo`; other threads run while the resolver works."""
-    return default_workers.run(_native_getnameinfo, sockaddr, flags)
+    return lookup_workers.run(_native_getnameinfo, sockaddr, flags)
 
 
 def resolve(sock: socket.socket, address: Any) -> Any:
@@ -101,5 +101,5 @@ def resolve(sock: socket.socket, address: Any) -> Any:
     if isinstance(host, str) and host.isascii():
         # As the C code does for an address: no IDNA, whose rules plain names need not follow.
         host = host.encode()
-    found = default_workers.run(_socket.getaddrinfo, host, None, family, 0, 0, 0)
+    found = lookup_workers.run(_socket.getaddrinfo, host, None, family, 0, 0, 0)
     return (found[0][4][0], *address[1:])

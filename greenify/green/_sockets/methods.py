@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 from greenify import core
+from greenify.green._sockets import closing
 from greenify.green._sockets import transfer as socket_transfer
 from greenify.green._sockets.dns import resolve
 from greenify.green._sockets.state import (
@@ -227,11 +228,27 @@ def getblocking(self: Any) -> bool:
     return state_of(self).blocking
 
 
-def _real_close(self: Any, _native_socket: Any = _native, _forget: Any = core.forget) -> None:
+def _real_close(
+    self: Any,
+    _native_socket: Any = _native,
+    _forget: Any = core.forget,
+    _internet: Any = (_socket.AF_INET, _socket.AF_INET6),
+    _linger: Any = (_socket.SOL_SOCKET, _socket.SO_LINGER, closing.ANSWER),
+    _aside: bytes = closing.ASIDE,
+    _close_lingering: Any = closing.close_lingering,
+) -> None:
     # No globals, as in the original: this runs at the end of the interpreter too.
     fd = _native_socket.fileno(self)
     if fd >= 0:
         _forget(fd)
+        if _native_socket.family.__get__(self) in _internet:
+            try:
+                lingers = not _native_socket.getsockopt(self, *_linger).startswith(_aside)
+            except OSError:
+                lingers = False  # for the native call to complain about
+            if lingers:
+                _close_lingering(self)
+                return
     _native_socket.close(self)
 
 

@@ -10,7 +10,7 @@ import _thread
 from typing import Any
 
 from greenify.core.fork import fork_hooks
-from greenify.core.workers import Workers, default_workers
+from greenify.core.workers import Workers, default_workers, lookup_workers
 from greenify.locks import deadline_from
 
 __all__ = ["HandleStandIn", "LockStandIn", "shut_down_natives"]
@@ -110,8 +110,6 @@ class HandleStandIn:
 
 def shut_down_natives() -> None:
     """Join the native threads that are not daemons, as the interpreter does at its end (from 3.13 on)."""
-    if (
-        _native_shutdown is not None
-        and _native_count() > default_workers.threads + _joiners.threads
-    ):
+    ours = sum(pool.threads for pool in (default_workers, lookup_workers, _joiners))
+    if _native_shutdown is not None and _native_count() > ours:
         _joiners.run(_native_shutdown)

@@ -22,7 +22,7 @@ from greenify.core import slices
 from greenify.core.entries import Throw
 from greenify.core.hub import Hub
 from greenify.core.registry import hubs, on_new_hub
-from greenify.core.workers import default_workers
+from greenify.core.workers import default_workers, lookup_workers
 from greenify.errors import TaskExit
 from greenify.event import Event
 from greenify.green._copies.builtin import bound_twin
@@ -376,6 +376,7 @@ def count() -> int:
     return (
         int(_native_count())
         - default_workers.running
+        - lookup_workers.running
         + sum(isinstance(task, GreenThread) for hub in tuple(hubs) for task in tuple(hub.tasks))
     )
 

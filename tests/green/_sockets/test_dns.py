@@ -100,14 +100,14 @@ def test_a_hundred_behind_a_slow_one() -> None:
     start = time.monotonic()
     others = [Thread(socket.getaddrinfo, f"host{n}", 80) for n in range(100)]
     assert all(each.end()[0][4] == ("127.0.0.1", 80) for each in others)
-    # 100 of 5 ms each on what is left of the pool.
+    # 100 of 5 ms each on the other threads of the pool.
     elapsed = time.monotonic() - start
     done.append(True)
     ticker.end()
     assert len(ticks) > 5, ticks
     assert slow_one.is_alive()
-    from greenify.core.workers import default_workers
-    assert 2 < max(most) <= default_workers.limit
+    from greenify.core.workers import lookup_workers
+    assert 2 < max(most) <= lookup_workers.limit
     gate.release()
     assert slow_one.end()[0][4] == ("127.0.0.1", 80)
     assert len(calls) == 101
@@ -137,6 +137,8 @@ def test_errors_and_giving_up() -> None:
     with Timeout(0.01, False):
         socket.getaddrinfo("slow", 80)
         raise AssertionError("not reached")
+    from greenify.core.workers import lookup_workers
+    lookup_workers.resize(16)
     threads = [Thread(socket.getaddrinfo, "slow", 80) for _ in range(40)]
     settle()
     for _ in range(3):
@@ -148,6 +150,63 @@ def test_errors_and_giving_up() -> None:
         each.end()
     assert "late" not in calls
     assert socket.getaddrinfo("host", 80)[0][4] == ("127.0.0.1", 80)
+    """,
+        False,
+    )
+
+
+def test_sixty_that_hang() -> None:
+    run(
+        SLOW_RESOLVER
+        + """
+    from greenify.core.workers import lookup_workers
+    hanging = [Thread(socket.getaddrinfo, "slow", 80) for _ in range(60)]
+    # All of them hang at the same time, in whatever way they were asked.
+    others = [Thread(outcome, socket.create_connection, ("slow", 1)) for _ in range(10)]
+    limit = time.monotonic() + LONG
+    while running.count("slow") < 70:
+        assert time.monotonic() < limit, running
+        time.sleep(0.001)
+    # A good one is answered beside them, and other calls have their threads.
+    assert socket.getaddrinfo("host", 80)[0][4] == ("127.0.0.1", 80)
+    assert greenify.run_in_thread(int, "7") == 7
+    assert all(each.is_alive() for each in hanging)
+    assert 71 <= lookup_workers.threads <= lookup_workers.limit
+    assert threading.active_count() == 71 and __import__("_thread")._count() == 70
+    # Those of the pool end when they have had nothing to do for a while.
+    lookup_workers.idle = 0.05
+    gate.release()
+    for each in hanging:
+        assert each.end()[0][4] == ("127.0.0.1", 80)
+    for each in others:
+        assert "ConnectionRefusedError" in each.end()
+    while lookup_workers.threads:
+        assert time.monotonic() < limit, lookup_workers.threads
+        time.sleep(0.001)
+    assert socket.getaddrinfo("host", 80)[0][4] == ("127.0.0.1", 80)
+    """,
+        False,
+    )
+
+
+def test_more_than_the_pool_has_threads() -> None:
+    run(
+        SLOW_RESOLVER
+        + """
+    from greenify.core.workers import lookup_workers
+    lookup_workers.resize(5)
+    hanging = [Thread(socket.getaddrinfo, "slow", 80) for _ in range(5)]
+    limit = time.monotonic() + LONG
+    while running.count("slow") < 5:
+        assert time.monotonic() < limit
+        time.sleep(0.001)
+    waiting = Thread(socket.getaddrinfo, "host", 80)
+    settle()
+    assert waiting.is_alive() and lookup_workers.threads == 5
+    gate.release()
+    assert waiting.end()[0][4] == ("127.0.0.1", 80)
+    for each in hanging:
+        each.end()
     """,
         False,
     )
@@ -184,4 +243,19 @@ def test_from_many_kinds_of_threads(mode: Mode) -> None:
     assert os.waitpid(pid, 0)[1] == 0
     """,
         mode,
+    )
+
+
+def test_quick_ones_share_a_few_threads() -> None:
+    run(
+        SLOW_RESOLVER
+        + """
+    from greenify.core import workers
+    workers._PATIENCE = 3600.0  # whatever the clock says
+    many = [Thread(socket.getaddrinfo, f"host{n}", 80) for n in range(100)]
+    assert all(each.end()[0][4] == ("127.0.0.1", 80) for each in many)
+    assert len(calls) == 100 and max(most) <= workers.lookup_workers.prompt == 16
+    assert workers.lookup_workers.threads <= 16
+    """,
+        False,
     )
