@@ -5,6 +5,7 @@ It is also the cooperative twin of the native one.
 
 from __future__ import annotations
 
+import _thread
 import queue
 from collections import deque
 from typing import Any, Generic, TypeVar
@@ -18,6 +19,8 @@ from greenify.deadlines import deadline_after
 __all__ = ["SimpleQueue"]
 
 T = TypeVar("T")
+
+_get_ident = _thread.get_ident
 
 
 class _Getter(HubWaiter):
@@ -54,6 +57,11 @@ class _OtherGetter:
     def alive(self) -> bool:
         return self._waiter.alive
 
+    @property
+    def hub(self) -> Any:
+        """The hub of its OS thread, or None."""
+        return getattr(self._waiter, "hub", None)
+
     def wake(self) -> None:
         self._waiter.wake()
 
@@ -66,6 +74,7 @@ class _Nobody:
 
     gone = True
     alive = False
+    hub = None
 
 
 _NOBODY = _Nobody()
@@ -81,7 +90,15 @@ class SimpleQueue(Generic[T]):
     # Where users find it.
     __module__ = "greenify.queue"
 
-    __slots__ = ("__weakref__", "_coming", "_items", "_waiters")
+    __slots__ = (
+        "__weakref__",
+        "_also_coming",
+        "_coming",
+        "_homes",
+        "_items",
+        "_several",
+        "_waiters",
+    )
 
     _empty = queue.Empty
 
@@ -91,6 +108,11 @@ class SimpleQueue(Generic[T]):
         self._coming: _Getter | _OtherGetter | _Nobody = _NOBODY
         self._items: deque[T] = deque()
         self._waiters: deque[_Getter | _OtherGetter] = deque()
+        # Whether getters of several OS threads have waited here.  One of these threads may be blocked, and so
+        # may the getter that is on its way in it; then there is one on its way in each of them.
+        self._several = False
+        self._homes: list[int] = []  # the identifier of the first getter's OS thread
+        self._also_coming: tuple[_Getter | _OtherGetter, ...] = ()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(f"cannot pickle '{type(self).__module__}.{type(self).__qualname__}' object")
@@ -98,7 +120,7 @@ class SimpleQueue(Generic[T]):
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Add `item` and wake one waiter.  `block` and `timeout` exist for likeness to `Queue` only."""
         self._items.append(item)
-        if self._coming.gone and self._waiters:
+        if self._waiters and (self._coming.gone or self._several):
             self._wake()
 
     def put_nowait(self, item: T) -> None:
@@ -146,6 +168,13 @@ class SimpleQueue(Generic[T]):
         except RuntimeError:
             me = hub = None  # the interpreter is being finalised
         green = hub is not None and deadline is None
+        homes = self._homes
+        if not self._several and (hub is None or not homes or homes[0] != hub.ident):
+            # Whoever appends first is the first, whatever other OS threads do meanwhile.
+            here = _get_ident()
+            homes.append(here)
+            del homes[1:]
+            self._several = homes[0] != here
         while True:
             getter: Any = _Getter(hub, me) if green else _OtherGetter()
             getter.hand = hand
@@ -196,6 +225,9 @@ class SimpleQueue(Generic[T]):
 
     def _wake(self) -> None:
         """Wake the first waiter, unless one is on its way."""
+        if self._several:
+            self._wake_elsewhere()
+            return
         waiters = self._waiters
         while waiters and self._coming.gone:
             try:
@@ -224,6 +256,33 @@ class SimpleQueue(Generic[T]):
                 self._coming = getter
                 getter.wake()
             # It may have left before it saw that: then others are looked for.
+            if not getter.gone or not self._items:
+                return
+
+    def _wake_elsewhere(self) -> None:
+        """Wake the first waiter in whose OS thread none is on its way."""
+        coming = tuple(
+            each for each in (self._coming, *self._also_coming) if not each.gone and each.alive
+        )
+        self._coming = _NOBODY
+        self._also_coming = coming  # type: ignore[assignment]
+        # Each OS thread without a hub (None) has one getter.
+        busy = {each.hub for each in coming} - {None}
+        for getter in tuple(self._waiters):
+            if getter.hub in busy:
+                continue
+            try:
+                self._waiters.remove(getter)
+            except ValueError:
+                continue  # another OS thread wakes it, or it has left
+            if getter.gone or not getter.alive:
+                continue
+            if getter.hand is not None and not self._hand_over(getter, getter.hand):
+                if not self._items:
+                    return
+                continue
+            self._also_coming += (getter,)
+            getter.wake()
             if not getter.gone or not self._items:
                 return
 

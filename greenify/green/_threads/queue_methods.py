@@ -12,6 +12,7 @@ getters: 0.04 switches for an item instead of 2).
 
 from __future__ import annotations
 
+import _thread
 import queue
 import sys
 import threading
@@ -29,6 +30,7 @@ _Queue: Any = queue.Queue
 _Condition: Any = threading.Condition
 _native_put = _Queue.put
 _native_get = _Queue.get
+_get_ident = _thread.get_ident
 
 _HAS_SHUTDOWN = sys.version_info >= (3, 13)
 
@@ -65,7 +67,11 @@ def put(self: Any, item: Any, block: bool = True, timeout: float | None = None) 
                 self.unfinished_tasks += 1
                 self.queue.append(item)
                 return
-            if not_empty._lock._box and not self._greenify_coming.hub.abandoned:
+            if (
+                not_empty._lock._box
+                and not self._greenify_coming.hub.abandoned
+                and not self._greenify_several
+            ):
                 self.unfinished_tasks += 1
                 self.queue.append(item)
                 return
@@ -155,7 +161,19 @@ def get(self: Any, block: bool = True, timeout: float | None = None) -> Any:
         mutex._box.append(None)
         if mutex._turns:
             mutex._wake()
-    return _native_get(self, block, timeout) if left else item
+    if not left:
+        return item
+    if block:
+        _note_getter(self)
+    return _native_get(self, block, timeout)
+
+
+def _note_getter(self: Any) -> None:
+    """Somebody is going to wait for an item: see whether getters of several OS threads have."""
+    here = _get_ident()
+    # Atomic, for two OS threads may be the first at once.
+    if vars(self).setdefault("_greenify_home", here) != here:
+        self._greenify_several = True
 
 
 def _wake_getter(self: Any, not_empty: Any, items: int) -> None:
@@ -163,6 +181,8 @@ def _wake_getter(self: Any, not_empty: Any, items: int) -> None:
     coming = getattr(self, "_greenify_coming", _NOBODY)
     if coming is not _NOBODY:
         if not coming.hub.abandoned:
+            if getattr(self, "_greenify_several", False):
+                _wake_elsewhere(not_empty, coming.hub, items)
             return
         items = self._qsize()
     waiters = not_empty._waiters
@@ -186,6 +206,18 @@ def _wake_getter(self: Any, not_empty: Any, items: int) -> None:
             items -= 1
 
 
+def _wake_elsewhere(not_empty: Any, hub: Any, items: int) -> None:
+    """Wake a getter for each item in other OS threads than that of `hub`, which may be blocked."""
+    for waiter in tuple(not_empty._waiters):
+        if items <= 0:
+            return
+        if getattr(waiter, "hub", None) is not hub:
+            not_empty._waiters.remove(waiter)
+            if getattr(waiter, "alive", True):
+                waiter.release()
+                items -= 1
+
+
 def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
     """With the mutex held: wait until there is an item; False if it must be done otherwise."""
     try:
@@ -195,6 +227,12 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
     hub = getattr(me, "hub", None)
     if hub is None:
         return False
+    try:
+        noted = self._greenify_home == hub.ident
+    except AttributeError:
+        noted = False  # the patch has been undone meanwhile
+    if not noted:
+        _note_getter(self)
     waiters = not_empty._waiters
     queue_up = waiters.append
     while True:
@@ -254,5 +292,9 @@ def _give_up(self: Any, mutex: Lock, not_empty: Any, waiter: _Getter) -> None:
 
 
 QUEUE_METHODS: dict[str, Any] = {"put": put, "get": get}
-#: The getter of a queue that is on its way.
-QUEUE_ATTRIBUTES: dict[str, Any] = {"_greenify_coming": _NOBODY}
+#: The getter that is on its way; the OS thread whose getters have waited first, and whether others' have.
+QUEUE_ATTRIBUTES: dict[str, Any] = {
+    "_greenify_coming": _NOBODY,
+    "_greenify_home": 0,
+    "_greenify_several": False,
+}
