@@ -53,6 +53,8 @@ _threading_names: dict[str, Any] = {
     "_CRLock": green.RLock,
     "get_ident": green.get_ident_twin,
     "local": green.local,
+    "settrace": tracing.settrace_of_new_threads,
+    "setprofile": tracing.setprofile_of_new_threads,
 }
 if sys.version_info >= (3, 13):
     _threading_names |= {
@@ -127,6 +129,7 @@ def finish(journal: Journal) -> None:
         allow(True)
         journal.on_undo(partial(allow, False))
     _convert_threads(journal)
+    tracing.watch_if_traced()
     journal.on_undo(partial(complete_events, threading.Event))
     if sys.version_info < (3, 12):
         when_imported(journal, "cProfile", partial(_patch_profiler, journal))

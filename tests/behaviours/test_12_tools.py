@@ -9,6 +9,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 from tests.behaviours.scenario import ALL, BOTH, check, check_file
 from tests.support import Mode, child_env, run_python
 
@@ -209,9 +211,20 @@ class TestDebugger:
 
 
 class TestCoverage:
-    @BOTH
-    def test_coverage(self, tmp_path: Path, mode: Mode) -> None:
-        """``concurrency = greenlet`` under greenify counts what ``thread`` counts with threads."""
+    @pytest.mark.parametrize(
+        ("modules", "concurrency"),
+        [
+            (["coverage"], "thread"),
+            *(
+                (modules, concurrency)
+                for modules in (["greenify", "coverage"], ["coverage", "greenify"])
+                for concurrency in ("thread", "greenlet")
+            ),
+        ],
+        ids=lambda value: value if isinstance(value, str) else " ".join(value),
+    )
+    def test_coverage(self, tmp_path: Path, modules: list[str], concurrency: str) -> None:
+        """Whoever starts whom: what `thread`, the default, counts with threads; ``greenlet`` does as well."""
         (tmp_path / "program.py").write_text(
             _CALL_IMPORT
             + textwrap.dedent(
@@ -220,6 +233,8 @@ class TestCoverage:
                 jobs = queue.Queue()
                 def work(number):
                     time.sleep(0.001)
+                    # A tracer in C, whose lines would be taken for another function's.
+                    number = int(f"{number}")
                     if number % 2:
                         jobs.put("odd")
                     else:
@@ -234,9 +249,12 @@ class TestCoverage:
             )
         )
         (tmp_path / ".coveragerc").write_text(
-            f"[run]\nconcurrency = {'greenlet' if mode else 'thread'}\nsource = .\nbranch = True\n"
+            f"[run]\nconcurrency = {concurrency}\nsource = .\nbranch = True\n"
         )
-        ran = python("-m", "coverage", "run", "program.py", mode=mode, cwd=tmp_path)
+        command = " -m ".join(["", *modules]).replace("coverage", "coverage run")
+        # A lock of coverage's own, which only its end uses, is in use when the patch comes.
+        quiet = ["-W", "ignore::UserWarning"] if modules[-1] == "greenify" else []
+        ran = python(*quiet, *command.split(), "program.py", mode=False, cwd=tmp_path)
         assert (ran.returncode, ran.stderr) == (0, "")
         done = python("-m", "coverage", "json", "-o", "out.json", mode=False, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -253,6 +271,93 @@ class TestCoverage:
                 'return "not run"',
             ]
         ), missing
+
+
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14), reason="the test extra has memray and viztracer up to CPython 3.13"
+)
+class TestToolsInC:
+    """Profilers that set a function of C, with an object that cannot be called."""
+
+    PROGRAM = """
+        import queue, threading, time
+        def allocate(number):
+            time.sleep(0.001)
+            return bytearray(100_000 + number)
+        def work(number):
+            kept = [allocate(number) for _ in range(5)]
+            sizes.put(sum(map(len, kept)))
+        sizes = queue.Queue()
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print(sum(sizes.get() for _ in threads))
+    """
+
+    @pytest.mark.parametrize("launched", [False, True, "inside"], ids=str)
+    def test_memray(self, tmp_path: Path, launched: bool | str) -> None:
+        """What the threads have allocated is found where it was allocated."""
+        (tmp_path / "program.py").write_text(textwrap.dedent(self.PROGRAM))
+        run = ["-m", "memray", "run", "-q", "-o", "out.bin"]
+        inside = ["-m", "greenify"] if launched == "inside" else []
+        ran = python(*run, *inside, "program.py", mode=launched is True, cwd=tmp_path)
+        assert (ran.returncode, ran.stdout.split()) == (0, ["2500050"]), ran.stdout + ran.stderr
+        read = (
+            "import memray\n"
+            "with memray.FileReader('out.bin') as reader:\n"
+            "    for record in reader.get_high_watermark_allocation_records(merge_threads=True):\n"
+            "        if any(name == 'allocate' for name, *_ in record.stack_trace()):\n"
+            "            print(record.size)\n"
+        )
+        shown = python("-c", read, mode=False, cwd=tmp_path)
+        assert shown.returncode == 0, shown.stderr
+        assert max(map(int, shown.stdout.split())) >= 500_000, shown.stdout
+
+    @BOTH
+    def test_memray_begins_while_threads_run(self, tmp_path: Path, mode: Mode) -> None:
+        """What it takes down at a switch has to stay true for it: their functions return, and new ones begin."""
+        code = """
+        import greenlet, memray, sys, time
+        go, there = threading.Event(), threading.Semaphore(0)
+        def deep(number, left):
+            if left:
+                return deep(number, left - 1) + [bytes(1000)]
+            there.release()
+            go.wait()
+            time.sleep(0.001)
+            return [bytearray(200_000 + number)]
+        if __name__ == "__main__":
+            # The first one imports much while it holds a mutex of its own, which a time slice would cut short.
+            with memray.Tracker(sys.argv[1] + ".first"):
+                pass
+            calls = [Call(deep, number, 20) for number in range(5)]
+            for _ in calls:
+                there.acquire()
+            with memray.Tracker(sys.argv[1]):
+                go.set()
+                late = [Call(deep, number, 20) for number in range(5)]
+                kept = [call.result() for call in calls + late]
+                more = [bytearray(1000) for _ in range(1000)]
+            assert [len(each) for each in kept] == [21] * 10
+            assert sys.getprofile() is None
+        """
+        path = tmp_path / "program.py"
+        path.write_text(_CALL_IMPORT + textwrap.dedent(code))
+        run_python(path, tmp_path / "out.bin", greenify=mode, check=True)
+
+    @pytest.mark.parametrize("order", ["plain", "greenify first", "viztracer first"])
+    def test_viztracer(self, tmp_path: Path, order: str) -> None:
+        """The program does what it does without.  (viztracer keeps one stack of calls per OS thread.)"""
+        (tmp_path / "program.py").write_text(textwrap.dedent(self.PROGRAM))
+        tool = ["-m", "viztracer", "--quiet", "-o", "out.json"]
+        inside = ["-m", "greenify"] if order == "viztracer first" else []
+        ran = python(*tool, *inside, "program.py", mode=order == "greenify first", cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.split()[:1] == ["2500050"], ran.stdout + ran.stderr
+        events = json.loads((tmp_path / "out.json").read_text())["traceEvents"]
+        assert any(str(event.get("name")).startswith("<module>") for event in events)
 
 
 class TestPytest:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import _thread
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
 import greenlet as greenlets
@@ -20,7 +20,7 @@ from greenify.core.fork import fork_hooks
 from greenify.core.registry import current_hub
 from greenify.identity import current_thread_greenlet
 
-__all__ = ["Follower", "Setting", "follow", "has_settings", "unfollow"]
+__all__ = ["Follower", "Setting", "follow", "followed_in_c", "has_settings", "unfollow"]
 
 T = TypeVar("T")
 
@@ -29,20 +29,56 @@ Follower = Callable[[greenlet, greenlet], None]
 
 
 class _Switches:
-    """The function for `greenlet.settrace` of one OS thread."""
+    """What follows the switches of one OS thread."""
 
-    __slots__ = ("chained", "followers")
+    __slots__ = ("chained", "followers", "function")
 
     def __init__(self, chained: Any, followers: tuple[Follower, ...]) -> None:
         self.chained = chained  # somebody else's function, called for the same switches
         self.followers = followers
+        #: What `greenlet.settrace` is given.
+        self.function: Any = _in_turn(self._tell, chained) if _is_in_c(chained) else self._tell_all
 
-    def __call__(self, event: str, args: tuple[greenlet, greenlet]) -> None:
+    def _tell(self, event: str, args: tuple[greenlet, greenlet]) -> None:
+        if event == "switch" or event == "throw":
+            for follower in self.followers:
+                follower(*args)
+
+    def _tell_all(self, event: str, args: tuple[greenlet, greenlet]) -> None:
         if event == "switch" or event == "throw":
             for follower in self.followers:
                 follower(*args)
         if self.chained is not None:
             self.chained(event, args)
+
+
+def _is_in_c(function: object) -> bool:
+    return type(function).__name__ in ("builtin_function_or_method", "cython_function_or_method")
+
+
+def _in_turn(first: Callable[..., None], then: Callable[..., Any]) -> Any:
+    """What calls both, so that `then`, a function of C, finds no frame of ours below it.
+
+    memray's takes down all frames, and reads them later: one that ends while tracing is turned off, as it is
+    for these calls, would crash it.
+    """
+
+    class InTurn:
+        # Calling a class calls two functions, from C.
+        def __new__(cls, event: str, args: Any) -> InTurn:
+            first(event, args)
+            return cast(InTurn, made)
+
+        __init__: Any = staticmethod(then)
+
+    made = object.__new__(InTurn)
+    return InTurn
+
+
+def followed_in_c() -> bool:
+    """Whether a tool in C follows the switches of this OS thread, too: it wants to know all greenlets."""
+    mine = _switches()
+    return mine is not None and _is_in_c(mine.chained)
 
 
 # What belongs to one OS thread: ``switches``, ``settings``.
@@ -60,14 +96,14 @@ def follow(follower: Follower) -> None:
     followers: tuple[Follower, ...] = () if mine is None else mine.followers
     if follower not in followers:
         followers += (follower,)
-    if mine is not None and present is mine:
+    if mine is not None and present is mine.function:
         mine.followers = followers
         return
     if mine is not None:
         # Somebody has put a function of his own in place, which may or may not call ours.
         mine.followers = ()
     _here.switches = _Switches(present, followers)
-    greenlets.settrace(_here.switches)
+    greenlets.settrace(_here.switches.function)
 
 
 def _switches() -> _Switches | None:
@@ -81,7 +117,7 @@ def unfollow(follower: Follower) -> None:
         return
     # `!=`, for a bound method is a new object each time.
     mine.followers = tuple(each for each in mine.followers if each != follower)
-    if not mine.followers and greenlets.gettrace() is mine:
+    if not mine.followers and greenlets.gettrace() is mine.function:
         greenlets.settrace(mine.chained)
         _here.switches = None
 

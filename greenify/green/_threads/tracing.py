@@ -4,20 +4,29 @@ The interpreter keeps these per OS thread.  A trace function that one green thre
 the others do, or a debugger that steps over a blocking call ends up in another thread.  So from the first
 trace or profile function on, every switch of greenlets puts those of the next one in place; before, nothing
 happens at a switch.
+
+While such a function is being called, the interpreter calls no other in this OS thread.  One that waits, a
+debugger at a breakpoint, must not keep the others from being traced: that goes with the greenlet, too.
 """
 
 from __future__ import annotations
 
 import _lsprof
+import _thread
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
+
+from greenlet import getcurrent
 
 from greenify.core.registry import hubs
 from greenify.core.stacks import frames
 from greenify.green._copies.builtin import BuiltinTwin
 from greenify.green._threads.switches import follow
+from greenify.green._threads.thread_functions import NameExchange, PointerExchange, thread_of
+from greenify.green._threads.thread_state import this_thread_state
 from greenify.identity import get_ident
 
 __all__ = [
@@ -25,8 +34,11 @@ __all__ = [
     "profiler_enable",
     "setprofile",
     "setprofile_all_threads",
+    "setprofile_of_new_threads",
     "settrace",
     "settrace_all_threads",
+    "settrace_of_new_threads",
+    "watch_if_traced",
 ]
 
 _current_frames = sys._current_frames
@@ -36,11 +48,13 @@ _settrace_all: Any = getattr(sys, "_settraceallthreads", None)
 _setprofile_all: Any = getattr(sys, "_setprofileallthreads", None)
 _gettrace = sys.gettrace
 _getprofile = sys.getprofile
+_settrace_of_new = threading.settrace
+_setprofile_of_new = threading.setprofile
 
 # Through which a patched program calls these functions.
 _TWIN = BuiltinTwin.__call__.__code__
 
-_NONE = (None, None)
+_local = _thread._local()
 
 
 def current_frames() -> dict[int, FrameType]:
@@ -72,15 +86,37 @@ def setprofile(function: Any, /) -> None:
     _setprofile(function)
 
 
+def settrace_of_new_threads(func: Any) -> None:
+    # `threading.settrace`.  A tool in C has set the caller's own function past `sys.settrace`.
+    if func is not None:
+        _watch()
+    _settrace_of_new(func)
+
+
+def setprofile_of_new_threads(func: Any) -> None:
+    # `threading.setprofile`; see `settrace_of_new_threads`.
+    if func is not None:
+        _watch()
+    _setprofile_of_new(func)
+
+
+for _native, _twin in (
+    (_settrace_of_new, settrace_of_new_threads),
+    (_setprofile_of_new, setprofile_of_new_threads),
+):
+    for _name in ("__name__", "__qualname__", "__module__", "__doc__"):
+        setattr(_twin, _name, getattr(_native, _name))
+
+
 def settrace_all_threads(function: Any, /) -> None:
     """`sys._settraceallthreads`: `settrace` for every thread that runs, green and native."""
-    _for_green_threads(lambda old: (function, old[1]), function)
+    _for_green_threads(_settrace, function)
     _settrace_all(function)
 
 
 def setprofile_all_threads(function: Any, /) -> None:
     """`sys._setprofileallthreads`: `setprofile` for every thread that runs, green and native."""
-    _for_green_threads(lambda old: (old[0], function), function)
+    _for_green_threads(_setprofile, function)
     _setprofile_all(function)
 
 
@@ -90,30 +126,37 @@ def profiler_enable(self: Any, *args: Any, **kwargs: Any) -> None:
     _lsprof.Profiler.enable(self, *args, **kwargs)
 
 
-def _for_green_threads(change: Callable[[Any], Any], function: Any) -> None:
-    if function is not None:
+def watch_if_traced() -> None:
+    """Follow the switches if the calling thread, or the ones to come, have a trace or profile function."""
+    module: Any = threading
+    if _gettrace() or _getprofile() or module._trace_hook or module._profile_hook:
         _watch()
+
+
+def _for_green_threads(setter: Callable[[Any], object], function: Any) -> None:
+    if function is None and not _watching:
+        return  # nobody has one
+    exchange = _watch()
+    current = thread_of(getcurrent())
     for hub in tuple(hubs):
         for task, _ in frames(hub):
-            found: Any = task
-            found.tracing = change(getattr(found, "tracing", _NONE))
+            if task is not current:
+                exchange.change(task, setter, function)
 
 
-def _watch() -> None:
+# Whether the switches of any OS thread have been followed.
+_watching = False
+
+
+def _watch() -> PointerExchange | NameExchange:
     """Follow the switches of this OS thread from now on."""
-    follow(_switched)
-
-
-def _switched(origin: Any, target: Any) -> None:
-    present = (_gettrace(), _getprofile())
-    origin.tracing = present
-    wanted = getattr(target, "tracing", _NONE)
-    if wanted[0] is not present[0]:
-        _settrace(wanted[0])
-    if wanted[1] is not present[1]:
-        _setprofile(None)
-        if isinstance(wanted[1], _lsprof.Profiler):
-            # The only way to put it back; it goes on where it was.
-            _lsprof.Profiler.enable(wanted[1])
-        else:
-            _setprofile(wanted[1])
+    global _watching
+    try:
+        exchange: PointerExchange | NameExchange = _local.exchange
+    except AttributeError:
+        state = this_thread_state()
+        exchange = NameExchange() if state is None else PointerExchange(state)
+        _local.exchange = exchange
+        _watching = True
+    follow(exchange.switch)
+    return exchange
