@@ -14,6 +14,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from greenify.identity import current_thread_greenlet
+from greenify.pickling import refuse_to_pickle
 
 __all__ = ["forget_thread", "local"]
 
@@ -149,8 +150,7 @@ class local:
     def __dir__(self) -> list[str]:
         return sorted({*dir(type(self)), *_values(self)})
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError(f"cannot pickle '{type(self).__module__}.{type(self).__qualname__}' object")
+    __reduce_ex__ = refuse_to_pickle
 
 
 _dicts_of = local.__dict__["_greenify_dicts"].__get__

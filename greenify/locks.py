@@ -26,8 +26,12 @@ class Lock(_Token):
 
     __slots__ = ()
 
-    def __init_subclass__(cls) -> None:
-        raise TypeError("type 'greenify.locks.Lock' is not an acceptable base type")
+    def __init_subclass__(cls, *, twin: bool = False) -> None:
+        # As the native one; save for what has that one's name.
+        if not twin:
+            base = cls.__mro__[1]
+            name = f"{base.__module__}.{base.__qualname__}"
+            raise TypeError(f"type {name!r} is not an acceptable base type")
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock.
@@ -102,7 +106,7 @@ class Lock(_Token):
         self._coming = None
 
     @classmethod
-    def adopt(cls, native: Any) -> Lock:
+    def _adopt(cls, native: Any) -> Lock:
         """A lock in the state of `native`, a native lock, whose references it will take over."""
         lock = cls()
         if native.locked():
@@ -229,7 +233,7 @@ class RLock(_Token):
         self._count = 0
 
     @classmethod
-    def adopt(cls, native: Any) -> RLock:
+    def _adopt(cls, native: Any) -> RLock:
         """A lock in the state of `native`, a native RLock, whose references it will take over.
 
         The owner can only be known if it is the calling thread; a lock that another one holds stays held.
@@ -255,8 +259,10 @@ class RLock(_Token):
     def __repr__(self) -> str:
         state = "locked" if self._count else "unlocked"
         kind = type(self)
+        name = kind.__name__
+        if kind.__module__ in ("_thread", __name__):
+            name = (
+                f"{kind.__module__}.{name}"  # as C has it, which knows no module of a Python class
+            )
         owner = getattr(self._owner, "ident", 0) or (get_ident() if self._is_owned() else 0)
-        return (
-            f"<{state} {kind.__module__}.{kind.__qualname__} object owner={owner} "
-            f"count={self._count} at {id(self):#x}>"
-        )
+        return f"<{state} {name} object owner={owner} count={self._count} at {id(self):#x}>"

@@ -15,6 +15,7 @@ from greenlet import getcurrent
 from greenify import core
 from greenify.core import HubWaiter
 from greenify.deadlines import deadline_after
+from greenify.pickling import refuse_to_pickle
 
 __all__ = ["SimpleQueue"]
 
@@ -114,8 +115,7 @@ class SimpleQueue(Generic[T]):
         self._homes: list[int] = []  # the identifier of the first getter's OS thread
         self._also_coming: tuple[_Getter | _OtherGetter, ...] = ()
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError(f"cannot pickle '{type(self).__module__}.{type(self).__qualname__}' object")
+    __reduce_ex__ = refuse_to_pickle
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Add `item` and wake one waiter.  `block` and `timeout` exist for likeness to `Queue` only."""

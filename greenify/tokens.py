@@ -21,6 +21,7 @@ from greenify import core
 from greenify.core import HubWaiter, Waiter
 from greenify.core.registry import gone
 from greenify.deadlines import deadline_from
+from greenify.pickling import refuse_to_pickle
 
 __all__ = ["uninterrupted"]
 
@@ -106,8 +107,7 @@ class _Token:
         # Whose wake-up can be taken back (`_recall`), for all that is known.
         self._coming: _Turn | None = None
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError(f"cannot pickle '{type(self).__module__}.{type(self).__qualname__}' object")
+    __reduce_ex__ = refuse_to_pickle
 
     def _acquire_until(self, blocking: bool, timeout: float) -> bool:
         deadline = deadline_from(blocking, timeout)

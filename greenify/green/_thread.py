@@ -6,32 +6,28 @@ import _thread as _stdlib
 import sys
 from typing import Any
 
-from greenify.green._copies.builtin import builtin_twin
+from greenify.green._copies.builtin import twin_of
 from greenify.green._copies.rest import public_names
 from greenify.green._threads import names, thread
 
 __all__ = ["REPLACED"]
 
-_start = builtin_twin(_stdlib.start_new_thread, thread.start_new_thread)
-
 #: What is replaced by a patch.
 REPLACED: dict[str, Any] = {
-    "start_new_thread": _start,
-    "start_new": _start,
+    "start_new_thread": thread.start_new_thread,
+    "start_new": thread.start_new_thread,
     "allocate_lock": thread.allocate_lock,
     "allocate": thread.allocate_lock,
     "LockType": thread.LockType,
     "RLock": thread.RLock,
     "get_ident": thread.get_ident_twin,
     "_local": thread.local,
-    "_count": builtin_twin(_stdlib._count, thread.count),
+    "_count": thread.count,
 }
 if sys.version_info >= (3, 13):
     REPLACED |= {
         "lock": thread.Lock,
-        "start_joinable_thread": builtin_twin(
-            _stdlib.start_joinable_thread, thread.start_joinable_thread
-        ),
+        "start_joinable_thread": thread.start_joinable_thread,
         "_ThreadHandle": thread.ThreadHandle,
         "_make_thread_handle": thread.make_thread_handle,
         "_shutdown": thread.shutdown,
@@ -42,8 +38,9 @@ else:
 # From CPython 3.14 on, where the system can.
 for _name, _twin in (("set_name", names.set_name), ("_get_name", names.get_name)):
     if hasattr(_stdlib, _name):
-        REPLACED[_name] = builtin_twin(getattr(_stdlib, _name), _twin)
+        REPLACED[_name] = _twin
 
+REPLACED = {name: twin_of(getattr(_stdlib, name), twin) for name, twin in REPLACED.items()}
 globals().update(REPLACED)
 __all__.extend(public_names(_stdlib))
 

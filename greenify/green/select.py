@@ -14,14 +14,15 @@ import select as _module
 import time
 from collections.abc import Mapping
 from operator import index
-from types import MethodType
 from typing import Any
 
 from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.core.timers import LONGEST
+from greenify.green._copies.builtin import bound_twin, stands_for
 from greenify.green._copies.rest import complete
 from greenify.green._selecting.interests import alone, until
 from greenify.green._selecting.kernel_queues import number_of
+from greenify.pickling import refuse_to_pickle
 
 __all__ = ["Poll", "error", "poll", "select"]
 
@@ -71,7 +72,7 @@ def _steady(fileobjs: Any) -> Any:
         return fileobjs
 
 
-def _select(_: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None, /) -> Any:
+def _select(module: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None, /) -> Any:
     """Wait until one or more file descriptors are ready for some kind of I/O.
 
     Only the calling greenlet waits; see `select.select` for arguments, result and errors.
@@ -79,7 +80,10 @@ def _select(_: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None, /) 
     Raises:
         OSError: EBADF also for a descriptor that was closed while we waited.
     """
-    hub = current_hub()
+    try:
+        hub = current_hub()
+    except NameError:  # in a copy: see `bound_twin`
+        return module.select(rlist, wlist, xlist, timeout)
     seconds = 1.0 if timeout is None else timeout
     if type(seconds) is not float and type(seconds) is not int:
         seconds = number_of(seconds)
@@ -146,16 +150,15 @@ def _select(_: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None, /) 
     )
 
 
-# The native function is no descriptor, and classes say `_select = select.select` in their bodies.  A bound
-# method is not bound again.
-_select.__name__ = _select.__qualname__ = "select"
-select: Any = MethodType(_select, _module)
+select: Any = bound_twin(_native_select, _select)
 
 
+@stands_for(type(native_poll()))
 class Poll:
     """The cooperative twin of the objects that `select.poll()` returns; like those, not made by its class."""
 
     __slots__ = ("_masks", "_native", "_waiting")
+    __reduce_ex__ = refuse_to_pickle
 
     _native: Any
     _masks: dict[int, int]
@@ -165,7 +168,7 @@ class Poll:
         raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
 
     @classmethod
-    def adopt(cls, native: Any, masks: Mapping[int, int]) -> Poll:
+    def _adopt(cls, native: Any, masks: Mapping[int, int]) -> Poll:
         """A twin around a native poll object in which `masks` (events by descriptor) are registered."""
         self = object.__new__(cls)
         self._native = native
@@ -255,13 +258,15 @@ class Poll:
             self._waiting = False
 
 
-def _poll(_: Any, /) -> Poll:
+def _poll(module: Any, /) -> Any:
     """A new poll object: descriptors, the events of each, and a method that waits for them."""
-    return Poll.adopt(native_poll(), {})
+    try:
+        return Poll._adopt(native_poll(), {})
+    except NameError:  # in a copy: see `bound_twin`
+        return module.poll()
 
 
-_poll.__name__ = _poll.__qualname__ = "poll"
-poll: Any = MethodType(_poll, _module)
+poll: Any = bound_twin(native_poll, _poll)
 
 complete(globals(), _module)
 

@@ -55,7 +55,7 @@ def _adopt_poll(selector: Any) -> green.Poll:
         | (key.events & EVENT_WRITE and selector._EVENT_WRITE)
         for fd, key in selector._fd_to_key.items()
     }
-    return green.Poll.adopt(selector._selector, masks)
+    return green.Poll._adopt(selector._selector, masks)
 
 
 class SelectSelector(_module.SelectSelector):
@@ -83,7 +83,7 @@ if hasattr(_module, "EpollSelector"):
     _adopting(
         _module.EpollSelector,
         kernel_queues.native_epoll,
-        lambda selector: green.epoll.adopt(selector._selector),
+        lambda selector: green.epoll._adopt(selector._selector),
     )
 
 if hasattr(_module, "KqueueSelector"):  # pragma: no cover - macOS and the BSDs
@@ -92,7 +92,7 @@ if hasattr(_module, "KqueueSelector"):  # pragma: no cover - macOS and the BSDs
     _adopting(
         _classes.KqueueSelector,
         kernel_queues.native_kqueue,
-        lambda selector: green.kqueue.adopt(selector._selector),
+        lambda selector: green.kqueue._adopt(selector._selector),
     )
 
     class KqueueSelector(_classes.KqueueSelector):  # type: ignore[misc]

@@ -197,7 +197,7 @@ def getitimer(which: int, /) -> tuple[float, float]:
 _masks: WeakKeyDictionary[greenlet, frozenset[int]] = WeakKeyDictionary()
 
 
-def pthread_sigmask(how: int, mask: Iterable[int], /) -> set[Any]:
+def pthread_sigmask(how: int, mask: Iterable[int]) -> set[Any]:
     """`signal.pthread_sigmask`.  The mask of the main thread is the OS thread's own.
 
     Handlers never run in another thread than the main one, so what a green thread blocks changes nothing for
@@ -260,7 +260,7 @@ def pause() -> None:
         pausing.discard(waiter)
 
 
-def sigwait(sigset: Iterable[int], /) -> Any:
+def sigwait(sigset: Iterable[int]) -> Any:
     """`signal.sigwait`: wait for one of the signals, take it, and return its number."""
     if runs_natively():
         return _native_sigwait(sigset)

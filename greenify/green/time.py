@@ -32,11 +32,6 @@ _LONG = 9.2e9
 _LAST_MOMENT = 2**63
 
 
-def _natively(seconds: Any) -> None:
-    # A function, for `_sleep` must not name what the patch replaces (see `bound_twin`).
-    _native_sleep(seconds)
-
-
 def _refused(seconds: float) -> bool:
     # Whether the native function raises.
     if not 0 <= seconds <= LONGEST:
@@ -44,12 +39,17 @@ def _refused(seconds: float) -> bool:
     return _to_a_deadline and int(seconds * 10**9) + _monotonic_ns() >= _LAST_MOMENT
 
 
-def _sleep(_module: object, seconds: float, /) -> None:
+def _sleep(module: Any, seconds: float, /) -> None:
     # Suspends the calling thread; the others go on.  0 lets them run once.
     # ValueError: the time is negative or not a number; OverflowError: it is too large.
+    try:
+        audited = _audited
+    except NameError:  # in a copy: see `bound_twin`
+        module.sleep(seconds)
+        return
     if seconds.__class__ is int and not seconds:
         # The plain switch, written out: 0.9 instead of 1.2 us, of which the two switches take 0.5.
-        if _audited:
+        if audited:
             _audit("time.sleep", seconds)
         try:
             me: Any = getcurrent()
@@ -66,12 +66,12 @@ def _sleep(_module: object, seconds: float, /) -> None:
             seconds = index(seconds)
         except TypeError:
             if sys.version_info < (3, 15) or not hasattr(type(seconds), "__float__"):
-                _natively(seconds)  # raises what the real one raises
+                _native_sleep(seconds)  # raises what the real one raises
             seconds = float(seconds)
-    if _audited:
+    if audited:
         _audit("time.sleep", seconds)
     if not 0 <= seconds < _LONG and _refused(seconds):
-        _natively(seconds)
+        _native_sleep(seconds)
         return
     try:
         hub = getcurrent().hub  # type: ignore[attr-defined]

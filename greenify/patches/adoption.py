@@ -17,9 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from greenify.green import select as green_select
-from greenify.local import local
-from greenify.locks import Lock, RLock
-from greenify.queue import SimpleQueue
+from greenify.green._threads.primitives import Lock, RLock, SimpleQueue, local
 
 __all__ = ["ADOPTERS", "Adopter", "adopter_of_local", "cooperative_local", "subclasses"]
 
@@ -138,14 +136,14 @@ def adopter_of_local(native: type, green: type) -> Adopter:
 
 
 ADOPTERS: tuple[Adopter, ...] = (
-    Adopter("thread", _native_lock, Lock.adopt, _return_lock),
-    Adopter("thread", _native_rlock, RLock.adopt, _return_rlock, busy=_owned_elsewhere),
+    Adopter("thread", _native_lock, Lock._adopt, _return_lock),
+    Adopter("thread", _native_rlock, RLock._adopt, _return_rlock, busy=_owned_elsewhere),
     adopter_of_local(_native_local, local),
     Adopter("queue", _native_queue, _adopt_queue, _return_queue),
     # What is registered in a poll object cannot be asked for.
     Adopter("select", type(green_select.native_poll()), None),
     *(
-        Adopter("select", getattr(select, name), getattr(green_select, name).adopt, shared=True)
+        Adopter("select", getattr(select, name), getattr(green_select, name)._adopt, shared=True)
         for name in ("epoll", "kqueue")
         if hasattr(select, name)
     ),

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from greenify.errors import PatchError, RestoreError
 from greenify.patches.places import Attribute, Item, Place, place_of
-from greenify.patches.record import MISSING, Change, Patch, label
+from greenify.patches.record import MISSING, Change, Patch, label, stored
 
 __all__ = ["Journal"]
 
@@ -261,11 +261,11 @@ def _checked(
     """The single replacements of `patches`; PatchError for a name that is not there, or should not be."""
     for patch in patches:
         for attribute, value in patch.replace.items():
-            if _lookup(patch.target, attribute) is MISSING:
+            if stored(patch.target, attribute) is MISSING:
                 raise PatchError(_no_such(patch.target, attribute))
             yield patch.target, attribute, value
         for attribute, value in patch.add.items():
-            if _lookup(patch.target, attribute) is not MISSING:
+            if stored(patch.target, attribute) is not MISSING:
                 raise PatchError(
                     f"{label(patch.target)} has {attribute!r} already: it belongs in replace, not in add"
                 )
@@ -274,16 +274,6 @@ def _checked(
 
 def _same(one: Place | _Action, other: Place) -> bool:
     return type(one) is type(other) and one.owner is other.owner and bool(one.name == other.name)
-
-
-def _lookup(owner: ModuleType | type[Any], name: str) -> object:
-    """The attribute as stored, in the owner or a base class, without running any descriptor."""
-    if isinstance(owner, type):
-        for base in owner.__mro__:
-            if name in vars(base):
-                return vars(base)[name]
-        return MISSING
-    return vars(owner).get(name, MISSING)
 
 
 def _bound(owner: ModuleType | type[Any], value: object) -> object:

@@ -10,15 +10,12 @@ import posix
 from typing import Any
 
 from greenify.green import os as green
-from greenify.green._copies.builtin import builtin_twin
 from greenify.patches.record import Patch
 
 __all__ = ["PATCHES"]
 
 _replaced: dict[str, Any] = {
-    name: builtin_twin(getattr(os, name), getattr(green, name))
-    for name in green.REPLACED
-    if hasattr(os, name)
+    name: getattr(green, name) for name in green.REPLACED if hasattr(os, name)
 }
 
 PATCHES = (

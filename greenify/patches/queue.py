@@ -11,10 +11,10 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from greenify.green._threads.primitives import SimpleQueue
 from greenify.green._threads.queue_methods import QUEUE_ATTRIBUTES, QUEUE_METHODS
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
-from greenify.queue import SimpleQueue
 
 if TYPE_CHECKING:
     from greenify.patches.journal import Journal
@@ -39,5 +39,9 @@ def _patch_native(journal: Journal, module: ModuleType) -> None:
     empty: Any = vars(module)["Empty"]
     if empty is not queue.Empty:
         # A fresh module has an exception of its own.
-        twin = type("SimpleQueue", (SimpleQueue,), {"__slots__": (), "_empty": empty})
+        twin = type(
+            "SimpleQueue",
+            (SimpleQueue,),
+            {"__slots__": (), "__module__": "_queue", "_empty": empty},
+        )
     journal.apply("queue", (Patch(module, replace={"SimpleQueue": twin}),))

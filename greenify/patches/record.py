@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any, Final, Literal
 
-from greenify.green._copies.builtin import BuiltinTwin, Home
+from greenify.green._copies.builtin import BuiltinTwin, Home, twin_of
 
-__all__ = ["MISSING", "Change", "Patch", "label"]
+__all__ = ["MISSING", "Change", "Patch", "label", "stored"]
 
 
 class _Missing:
@@ -40,7 +40,8 @@ class Patch:
         target: the module or class object itself, never its name.  A class is changed in place, so its
             instances, its subclasses and every reference to it see the change.
         replace: attribute name -> new object.  Each name has to exist on `target`; what depends on the
-            Python version or the platform is decided where the mapping is built.
+            Python version or the platform is decided where the mapping is built.  Functions are given the
+            names of what they replace (`twin_of`).
         add: attributes that `target` does not have yet.
 
     Raises:
@@ -63,7 +64,9 @@ class Patch:
         if both:
             raise TypeError(f"{label(target)}: in both replace and add: {sorted(both)}")
         object.__setattr__(self, "target", target)
-        object.__setattr__(self, "replace", MappingProxyType(dict(replace)))
+        module = target.__name__ if isinstance(target, ModuleType) else target.__module__
+        twins = {name: twin_of(stored(target, name), new, module) for name, new in replace.items()}
+        object.__setattr__(self, "replace", MappingProxyType(twins))
         object.__setattr__(self, "add", MappingProxyType(dict(add)))
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -125,27 +128,37 @@ class Change:
         return f"{self.where} -> {label(self.after)}"
 
 
+def stored(owner: ModuleType | type[Any], name: str) -> object:
+    """The attribute as stored, in the owner or a base class, without running any descriptor."""
+    for base in owner.__mro__ if isinstance(owner, type) else (owner,):
+        if name in vars(base):
+            return vars(base)[name]
+    return MISSING
+
+
 def label(thing: object) -> str:
     """A short name for any object, for messages and tables: never its contents, which may be large."""
     if isinstance(thing, staticmethod | classmethod):
         thing = thing.__func__
     if isinstance(thing, BuiltinTwin):
-        thing = thing.__wrapped__
+        thing = thing._function
     if isinstance(thing, MethodType) and isinstance(thing.__self__, Home):
         return f"{thing.__func__.__globals__['__name__']}.{thing.__name__}"
     if isinstance(thing, ModuleType):
         return thing.__name__
     if isinstance(thing, property) and thing.fget is not None:
         thing = thing.fget
+    if isinstance(thing, FunctionType):
+        home = thing.__globals__["__name__"]
+        # A twin says that it comes from where it has been put.
+        return (
+            f"{home}.{thing.__qualname__ if thing.__module__ == home else thing.__code__.co_name}"
+        )
+    if isinstance(thing, type) and "_greenify_name" in vars(thing):
+        return str(vars(thing)["_greenify_name"])
     name = getattr(thing, "__qualname__", None)
     if isinstance(name, str):
         module = getattr(thing, "__module__", None)
-        # What stands in for another module's may say that it comes from there, as functools.wraps does.
-        functions = vars(thing).values() if isinstance(thing, type) else (thing,)
-        for function in functions:
-            if isinstance(function, FunctionType) and function.__qualname__.startswith(name):
-                module = function.__globals__.get("__name__", module)
-                break
         if module is None:
             owner = getattr(thing, "__self__", None)
             module = owner.__name__ if isinstance(owner, ModuleType) else None

@@ -6,7 +6,6 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from greenify.green import signal as green
-from greenify.green._copies.builtin import builtin_twin
 from greenify.patches.record import Patch
 
 if TYPE_CHECKING:
@@ -32,12 +31,7 @@ if hasattr(signal, "sigtimedwait"):
         "sigtimedwait": green.sigtimedwait,
     }
 
-PATCHES = (
-    Patch(
-        signal,
-        replace={name: builtin_twin(getattr(signal, name), new) for name, new in _replaced.items()},
-    ),
-)
+PATCHES = (Patch(signal, replace=_replaced),)
 
 
 def finish(journal: Journal) -> None:

@@ -13,7 +13,6 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from greenify.green import socket as green
-from greenify.green._copies.builtin import builtin_twin
 from greenify.green._sockets import flag_setters
 from greenify.green._sockets.methods import METHODS
 from greenify.green._sockets.state import restore_natively
@@ -35,25 +34,14 @@ _functions: dict[str, Any] = {
     "close": green.close,
 }
 
-_set_blocking = {"set_blocking": builtin_twin(os.set_blocking, flag_setters.set_blocking)}
+_set_blocking = {"set_blocking": flag_setters.set_blocking}
 
 PATCHES = (
     Patch(socket.socket, replace=_methods, add=_slot),
     Patch(os, replace=_set_blocking),
     Patch(posix, replace=_set_blocking),
-    Patch(
-        fcntl,
-        replace={
-            "fcntl": builtin_twin(fcntl.fcntl, flag_setters.fcntl),
-            "ioctl": builtin_twin(fcntl.ioctl, flag_setters.ioctl),
-        },
-    ),
-    Patch(
-        socket,
-        replace={
-            name: builtin_twin(getattr(socket, name), new) for name, new in _functions.items()
-        },
-    ),
+    Patch(fcntl, replace={"fcntl": flag_setters.fcntl, "ioctl": flag_setters.ioctl}),
+    Patch(socket, replace=_functions),
 )
 
 

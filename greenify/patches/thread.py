@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from greenify.core import slices
 from greenify.green import _thread as _thread_twin
-from greenify.green._copies.builtin import builtin_twin
 from greenify.green._threads import import_lock, thread_settings, tracing
 from greenify.green._threads import thread as green
 from greenify.green._threads.async_exc import make_set_async_exc
@@ -75,13 +74,13 @@ if getattr(threading, "_set_name", None) is not None:  # from CPython 3.14 on, w
 
 # A program that takes this one's place inherits the timer of the time slices, and no handler.
 _exec: dict[str, Any] = {
-    "execv": builtin_twin(os.execv, green.execv),
-    "execve": builtin_twin(os.execve, green.execve),
+    "execv": green.execv,
+    "execve": green.execve,
 }
 
 # What `sys` keeps per thread.
 _sys: dict[str, Any] = {
-    name: builtin_twin(getattr(sys, name), twin)
+    name: twin
     for name, twin in (
         ("_current_frames", tracing.current_frames),
         ("set_asyncgen_hooks", thread_settings.set_asyncgen_hooks),
@@ -134,9 +133,6 @@ def finish(journal: Journal) -> None:
     if sys.version_info < (3, 12):
         when_imported(journal, "cProfile", partial(_patch_profiler, journal))
     when_imported(journal, "ctypes", partial(_patch_ctypes, journal))
-    # What a module exports says that it comes from there.
-    for exported in (green.Lock, green.local):
-        journal.replace(exported, "__module__", "threading")
 
 
 def _patch_profiler(journal: Journal, module: ModuleType) -> None:
@@ -186,16 +182,16 @@ def _convert_threads(journal: Journal) -> None:
                 green.make_thread_handle(main.ident or 0) if main_handle else HandleStandIn(native)
             )
         else:
-            stand_in = green.Lock.adopt(native) if thread is main else LockStandIn(native)
+            stand_in = green.Lock._adopt(native) if thread is main else LockStandIn(native)
         stand_ins[id(native)] = stand_in
         journal.convert(thread, _END, stand_in)
     if sys.version_info >= (3, 13):
         others = [t for t in module._dangling if id(getattr(t, _END)) not in stand_ins]
         _renew_handles(journal, others)
-    journal.convert(module, "_active_limbo_lock", green.RLock.adopt(module._active_limbo_lock))
+    journal.convert(module, "_active_limbo_lock", green.RLock._adopt(module._active_limbo_lock))
     if sys.version_info < (3, 13):
         journal.convert(
-            module, "_shutdown_locks_lock", green.Lock.adopt(module._shutdown_locks_lock)
+            module, "_shutdown_locks_lock", green.Lock._adopt(module._shutdown_locks_lock)
         )
         # What the interpreter waits for at its end.
         journal.convert(

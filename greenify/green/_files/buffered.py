@@ -8,12 +8,16 @@ pipe, the file object of a socket, a raw object of the user's.
 from __future__ import annotations
 
 import io
+import sys
+from abc import ABCMeta
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
 from greenify.core.fork import fork_hooks
+from greenify.green._copies.builtin import stands_for
 from greenify.locks import RLock
+from greenify.pickling import refuse_to_pickle
 
 __all__ = [
     "CooperativeBufferedRWPair",
@@ -37,11 +41,17 @@ def _after_in_child() -> None:
 fork_hooks.append(_after_in_child)
 
 
-class _StandIn(type):
+class _StandIn(ABCMeta):
     """The class of a class that takes its base's place: the base's instances count as its own.
 
-    Nobody can change its attributes, as with every class of `_io`.
+    Nobody can change its attributes, as with every class of `_io`.  It derives from ABCMeta, for programs
+    derive from the class and an abstract one at once.
     """
+
+    def __new__(mcs, name: str, bases: Any, contents: dict[str, Any]) -> Any:
+        # By the caller, not by ABCMeta, which is Python.
+        contents.setdefault("__module__", sys._getframe(1).f_globals.get("__name__"))
+        return super().__new__(mcs, name, bases, contents)
 
     def __setattr__(cls, name: str, value: object) -> None:
         cls._refuse_if_immutable(name)
@@ -82,9 +92,6 @@ def _in_turn(method: Callable[..., Any], turn: str = "_turn") -> Any:
             with getattr(self, turn):
                 return method(self, *args)
 
-    call.__name__ = method.__name__
-    call.__qualname__ = method.__qualname__
-    call.__doc__ = method.__doc__
     return call
 
 
@@ -104,33 +111,34 @@ def _namespace(native: Any, names: str) -> dict[str, Any]:
         return str(shown)
 
     return {
-        "_stands_in": True,
         "__new__": __new__,
         "__repr__": __repr__,
-        "__doc__": native.__doc__,
-        "__module__": native.__module__,
-        "__qualname__": native.__qualname__,
+        "__reduce_ex__": refuse_to_pickle,
         **{name: _in_turn(getattr(native, name)) for name in names.split()},
     }
+
+
+def _stand_in(native: Any, contents: dict[str, Any]) -> Any:
+    made = stands_for(native)(_StandIn(native.__name__, (native,), contents))
+    # Only now: until then it is being made.
+    type.__setattr__(made, "_stands_in", True)
+    return made
 
 
 _READS = "peek read read1 readinto readinto1"
 _WRITES = "flush write"
 _BOTH = "close detach seek tell"
 
-CooperativeBufferedReader: Any = _StandIn(
-    "BufferedReader",
-    (io.BufferedReader,),
+CooperativeBufferedReader: Any = _stand_in(
+    io.BufferedReader,
     _namespace(io.BufferedReader, f"{_BOTH} {_READS} readline __next__"),
 )
-CooperativeBufferedWriter: Any = _StandIn(
-    "BufferedWriter",
-    (io.BufferedWriter,),
+CooperativeBufferedWriter: Any = _stand_in(
+    io.BufferedWriter,
     _namespace(io.BufferedWriter, f"{_BOTH} {_WRITES} truncate"),
 )
-CooperativeBufferedRandom: Any = _StandIn(
-    "BufferedRandom",
-    (io.BufferedRandom,),
+CooperativeBufferedRandom: Any = _stand_in(
+    io.BufferedRandom,
     _namespace(io.BufferedRandom, f"{_BOTH} {_READS} readline __next__ {_WRITES} truncate"),
 )
 
@@ -147,9 +155,8 @@ def _new_pair(cls: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 # Its halves have a lock each: whoever waits for something to read keeps nobody from writing.
-CooperativeBufferedRWPair: Any = _StandIn(
-    "BufferedRWPair",
-    (_Pair,),
+CooperativeBufferedRWPair: Any = _stand_in(
+    _Pair,
     {
         **_namespace(_Pair, _WRITES),
         "__new__": _new_pair,

@@ -18,6 +18,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from greenify import core
+from greenify.green._copies.builtin import bound_twin
 from greenify.green._files.buffered import (
     CooperativeBufferedReader,
     CooperativeBufferedWriter,
@@ -150,54 +151,51 @@ def _flush_at_exit() -> None:
 atexit.register(_flush_at_exit)
 
 
-# A method of an object that is bound already does not become one of the class that it is an attribute of, as
-# functions do.  Programs keep the built-in `open` as an attribute of their classes.
-class _Functions:
-    def open(
-        self,
-        file: Any,
-        mode: str = "r",
-        buffering: int = -1,
-        encoding: str | None = None,
-        errors: str | None = None,
-        newline: str | None = None,
-        closefd: bool = True,
-        opener: Any = None,
-    ) -> Any:
-        """`io.open`, with cooperative objects for pipes, sockets, terminals and FIFOs.
+def _cooperative_open(
+    module: Any,
+    file: Any,
+    mode: str = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+    opener: Any = None,
+) -> Any:
+    """`io.open`, with cooperative objects for pipes, sockets, terminals and FIFOs.
 
-        Opening a FIFO by its name waits cooperatively for the other end.
-        """
-        if sys.flags.warn_default_encoding and isinstance(mode, str) and "b" not in mode:
-            # Here, for the warning about a missing encoding to name our caller.
-            encoding = io.text_encoding(encoding)
-        if not isinstance(file, int):
-            kind = _kind_by_name(file)
-            if kind == stat.S_IFREG and opener is None:
-                return _open(file, mode, buffering, encoding, errors, newline, closefd)
-            if kind == stat.S_IFIFO and opener is None and closefd:
-                opener = open_fifo
-            stream = _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
-            if opener is not None or kind == stat.S_IFCHR:
-                # Not for /dev/null and its like.
-                return cooperative(stream, newline, besides=DEVICE)
+    Opening a FIFO by its name waits cooperatively for the other end.
+    """
+    try:
+        flags = sys.flags
+    except NameError:  # in a copy: see `bound_twin`
+        return module.open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+    if flags.warn_default_encoding and isinstance(mode, str) and "b" not in mode:
+        # Here, for the warning about a missing encoding to name our caller.
+        encoding = io.text_encoding(encoding)
+    if not isinstance(file, int):
+        kind = _kind_by_name(file)
+        if kind == stat.S_IFREG and opener is None:
+            return _open(file, mode, buffering, encoding, errors, newline, closefd)
+        if kind == stat.S_IFIFO and opener is None and closefd:
+            opener = open_fifo
+        stream = _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+        if opener is not None or kind == stat.S_IFCHR:
+            # Not for /dev/null and its like.
+            return cooperative(stream, newline, besides=DEVICE)
+        return stream
+    if isinstance(mode, str) and _waits(file):
+        # The real function checks the arguments and shows what to build.  It does not get to own the
+        # descriptor, so that dropping what it made leaves no trace.
+        try:
+            model = _open(file, mode, buffering, encoding, errors, newline, False, opener)
+        except (ValueError, OSError, LookupError):
+            # Once more, for it closes the descriptor or not, depending on what is wrong.
+            return _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+        stream = _rebuild(model, file, closefd, newline)
+        if stream is not None:
             return stream
-        if isinstance(mode, str) and _waits(file):
-            # The real function checks the arguments and shows what to build.  It does not get to own the
-            # descriptor, so that dropping what it made leaves no trace.
-            try:
-                model = _open(file, mode, buffering, encoding, errors, newline, False, opener)
-            except (ValueError, OSError, LookupError):
-                # Once more, for it closes the descriptor or not, depending on what is wrong.
-                return _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
-            stream = _rebuild(model, file, closefd, newline)
-            if stream is not None:
-                return stream
-        return _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
-
-
-_Functions.open.__module__ = _open.__module__
-open = _Functions().open
+    return _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
 
 
 def _waits(fd: int) -> bool:
@@ -221,14 +219,14 @@ def fdopen(
     buffering: int = -1,
     encoding: str | None = None,
     *args: Any,
-    **kw: Any,
+    **kwargs: Any,
 ) -> Any:
     """`os.fdopen`, by `open`."""
     if not isinstance(fd, int):
         raise TypeError(f"invalid fd type ({type(fd)}, expected integer)")
     if isinstance(mode, str) and "b" not in mode:
         encoding = io.text_encoding(encoding)
-    return open(fd, mode, buffering, encoding, *args, **kw)
+    return open(fd, mode, buffering, encoding, *args, **kwargs)
 
 
 def cooperative(stream: Any, newline: str | None = None, besides: int = PLAIN) -> Any:
@@ -292,3 +290,6 @@ def _rebuild(model: Any, fd: int, closefd: bool, newline: str | None) -> Any:
     if hasattr(text, "mode"):
         result.mode = text.mode
     return result
+
+
+open = bound_twin(_open, _cooperative_open)

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from greenify.green._copies.builtin import bound_twin
 from greenify.green._files.buffered import CooperativeBufferedReader, CooperativeBufferedWriter
 from greenify.green._files.descriptor_io import DEVICE, PLAIN, kind_of, runs_natively, write_all
 from greenify.green._files.fileobject import CooperativeFileIO, buffer_size
@@ -167,34 +168,32 @@ def _drain(text: Any) -> bytes:
     return "".join(characters).encode(text.encoding, text.errors) + rest + ahead
 
 
-class _Functions:
-    def input(self, prompt: object = "", /) -> str:
-        """`builtins.input`, which lets the other threads run while it waits.
+def _cooperative_input(module: Any, prompt: object = "", /) -> str:
+    """`builtins.input`, which lets the other threads run while it waits.
 
-        At a terminal whose lines are edited by GNU readline it is the native function, which does not.
-        """
+    At a terminal whose lines are edited by GNU readline it is the native function, which does not.
+    """
+    try:
         stdin: Any = sys.stdin
-        stdout: Any = sys.stdout
-        if runs_natively() or "readline" in sys.modules or not _at_terminal(stdin, stdout):
-            return _input(prompt)
-        sys.audit("builtins.input", prompt)
-        if sys.stderr is not None:
-            sys.stderr.flush()
-        stdout.flush()
-        text = str(prompt)
-        if text:
-            # To where the native function writes it.
-            write_all(2, kind_of(2), text.encode(stdout.encoding, stdout.errors))
-        line: str = stdin.readline()
-        if not line:
-            raise EOFError
-        line = line.removesuffix("\n")
-        sys.audit("builtins.input/result", line)
-        return line
-
-
-_Functions.input.__module__ = _input.__module__
-input = _Functions().input
+    except NameError:  # in a copy: see `bound_twin`
+        return module.input(prompt)  # type: ignore[no-any-return]
+    stdout: Any = sys.stdout
+    if runs_natively() or "readline" in sys.modules or not _at_terminal(stdin, stdout):
+        return _input(prompt)
+    sys.audit("builtins.input", prompt)
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    stdout.flush()
+    text = str(prompt)
+    if text:
+        # To where the native function writes it.
+        write_all(2, kind_of(2), text.encode(stdout.encoding, stdout.errors))
+    line: str = stdin.readline()
+    if not line:
+        raise EOFError
+    line = line.removesuffix("\n")
+    sys.audit("builtins.input/result", line)
+    return line
 
 
 def _at_terminal(stdin: Any, stdout: Any) -> bool:
@@ -203,3 +202,6 @@ def _at_terminal(stdin: Any, stdout: Any) -> bool:
         return bool(stdin.fileno() == 0 and stdout.fileno() == 1 and os.isatty(0) and os.isatty(1))
     except (AttributeError, OSError, ValueError):
         return False
+
+
+input = bound_twin(_input, _cooperative_input)

@@ -19,8 +19,10 @@ from greenlet import greenlet
 
 from greenify import core
 from greenify.core.timers import LONGEST
+from greenify.green._copies.builtin import stands_for
 from greenify.identity import current_thread_greenlet
 from greenify.locks import Lock
+from greenify.pickling import refuse_to_pickle
 from greenify.tokens import uninterrupted
 
 __all__ = ["SemLock", "make_condition_wait"]
@@ -35,6 +37,7 @@ _UNTOLD = 2.0**63
 _Native: Any = _multiprocessing.SemLock
 
 
+@stands_for(_Native)
 class SemLock(_multiprocessing.SemLock):  # type: ignore[misc]
     """A semaphore shared between processes, whose `acquire` lets the other threads of this one run.
 
@@ -42,6 +45,7 @@ class SemLock(_multiprocessing.SemLock):  # type: ignore[misc]
     this process is kept here.
     """
 
+    __reduce_ex__ = refuse_to_pickle
     _inner: Lock | None = None
     _owner: greenlet | None = None
 

@@ -15,7 +15,9 @@ from greenify import core
 from greenify.core.descriptors import Descriptor
 from greenify.core.hub import Hub
 from greenify.core.registry import current_hub, get_hub, is_main_thread
+from greenify.green._copies.builtin import stands_for
 from greenify.green._selecting.interests import REFUSALS, until_on_thread
+from greenify.pickling import refuse_to_pickle
 
 __all__ = ["number_of"]
 
@@ -54,13 +56,14 @@ class _KernelQueue:
     """
 
     __slots__ = ("_descriptor", "_native")
+    __reduce_ex__ = refuse_to_pickle
 
     def __init__(self, native: Any) -> None:
         self._native = native
         self._descriptor: Descriptor | None = None
 
     @classmethod
-    def adopt(cls: type[Queue], native: Any) -> Queue:
+    def _adopt(cls: type[Queue], native: Any) -> Queue:
         """A twin around a native object, which it owns from now on."""
         self = cls.__new__(cls)
         _KernelQueue.__init__(self, native)
@@ -121,6 +124,7 @@ if hasattr(_module, "epoll"):
     native_epoll: Any = _native.epoll
     _ALL_EVENTS: int = _native.EPOLLIN | _native.EPOLLPRI | _native.EPOLLOUT
 
+    @stands_for(native_epoll)
     class epoll(_KernelQueue):
         """The cooperative twin of `select.epoll`."""
 
@@ -132,7 +136,7 @@ if hasattr(_module, "epoll"):
         @classmethod
         def fromfd(cls, fd: int, /) -> epoll:
             """An epoll object for the descriptor of an existing epoll queue."""
-            return cls.adopt(native_epoll.fromfd(fd))
+            return cls._adopt(native_epoll.fromfd(fd))
 
         def __enter__(self) -> epoll:
             self._native.__enter__()
@@ -197,6 +201,7 @@ if hasattr(_module, "kqueue"):  # pragma: no cover - macOS and the BSDs
     __all__ += ["kqueue", "native_kqueue"]
     native_kqueue: Any = _native.kqueue
 
+    @stands_for(native_kqueue)
     class kqueue(_KernelQueue):
         """The cooperative twin of `select.kqueue`."""
 
@@ -208,7 +213,7 @@ if hasattr(_module, "kqueue"):  # pragma: no cover - macOS and the BSDs
         @classmethod
         def fromfd(cls, fd: int, /) -> kqueue:
             """A kqueue object for the descriptor of an existing kernel queue."""
-            return cls.adopt(native_kqueue.fromfd(fd))
+            return cls._adopt(native_kqueue.fromfd(fd))
 
         def control(self, changelist: Any, maxevents: int, timeout: Any = None, /) -> list[Any]:
             """Apply changes, then wait for events; only the calling greenlet waits.

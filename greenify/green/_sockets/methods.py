@@ -230,7 +230,7 @@ def getblocking(self: Any) -> bool:
 
 def _real_close(
     self: Any,
-    _native_socket: Any = _native,
+    _ss: Any = _native,
     _forget: Any = core.forget,
     _internet: Any = (_socket.AF_INET, _socket.AF_INET6),
     _linger: Any = (_socket.SOL_SOCKET, _socket.SO_LINGER, closing.ANSWER),
@@ -238,18 +238,18 @@ def _real_close(
     _close_lingering: Any = closing.close_lingering,
 ) -> None:
     # No globals, as in the original: this runs at the end of the interpreter too.
-    fd = _native_socket.fileno(self)
+    fd = _ss.fileno(self)
     if fd >= 0:
         _forget(fd)
-        if _native_socket.family.__get__(self) in _internet:
+        if _ss.family.__get__(self) in _internet:
             try:
-                lingers = not _native_socket.getsockopt(self, *_linger).startswith(_aside)
+                lingers = not _ss.getsockopt(self, *_linger).startswith(_aside)
             except OSError:
                 lingers = False  # for the native call to complain about
             if lingers:
                 _close_lingering(self)
                 return
-    _native_socket.close(self)
+    _ss.close(self)
 
 
 def detach(self: Any) -> int:
@@ -331,7 +331,7 @@ def _set_closed(self: Any, closed: bool) -> None:
 METHODS: dict[str, Any] = {
     "_state": state_slot,
     "_closed": property(_get_closed, _set_closed),
-    "timeout": property(gettimeout),
+    "timeout": property(gettimeout, doc=_native.timeout.__doc__),
     **{
         name: getattr(socket_transfer, name)
         for name in socket_transfer.__all__

@@ -5,6 +5,7 @@ There is one for every thread, so they are small: 112 bytes, where a lock takes 
 
 from __future__ import annotations
 
+import _thread
 import sys
 import threading
 from typing import Any
@@ -14,9 +15,11 @@ from greenlet import getcurrent, greenlet
 from greenify import core
 from greenify.core import Waiter
 from greenify.core.fork import fork_hooks
+from greenify.green._copies.builtin import stands_for
 from greenify.green._threads.native_threads import shut_down_natives
 from greenify.identity import get_ident
 from greenify.locks import deadline_after, deadline_from
+from greenify.pickling import refuse_to_pickle
 
 __all__ = ["Sentinel", "ThreadHandle", "maintain_shutdown_locks", "running", "shutdown"]
 
@@ -37,6 +40,7 @@ def _leave(waiters: list[Waiter], waiter: Waiter) -> None:
         pass  # a forked child has cleared the list
 
 
+@stands_for(type(_thread.allocate_lock()))
 class Sentinel:
     """The lock that a thread holds while it lives (``Thread._tstate_lock``, up to CPython 3.12).
 
@@ -99,7 +103,7 @@ class Sentinel:
         """Whether the thread lives, or somebody has acquired this since."""
         return not (self._token or _is_finalizing())
 
-    def finish(self) -> None:
+    def _finish(self) -> None:
         """The thread has ended."""
         self._owner = None
         if not self._token:
@@ -134,12 +138,16 @@ def maintain_shutdown_locks() -> None:
         _tolerated = max(64, 2 * len(locks))
 
 
+@stands_for(getattr(_thread, "_ThreadHandle", None))
 class ThreadHandle:
     """What `threading.Thread` holds of its thread from CPython 3.13 on (`_thread._ThreadHandle`)."""
 
-    __slots__ = ("__weakref__", "_daemon", "_ident", "_state", "_waiters")
+    __slots__ = ("_daemon", "_ident", "_state", "_waiters")
 
-    def __init__(self) -> None:
+    __reduce_ex__ = refuse_to_pickle
+
+    # The native one takes any arguments.
+    def __init__(self, *args: object, **kwargs: object) -> None:
         self._ident = 0
         self._state = "not started"
         self._daemon = True
@@ -177,16 +185,16 @@ class ThreadHandle:
     def _set_done(self) -> None:
         if self._state == "not started":
             raise RuntimeError("thread not started")
-        self.finish()
+        self._finish()
 
-    def finish(self) -> None:
+    def _finish(self) -> None:
         """The thread has ended."""
         self._state = "done"
         running.discard(self)
         _wake(self._waiters)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} object: ident={self._ident}>"
+        return f"<{type(self).__module__}.{type(self).__name__} object: ident={self._ident}>"
 
 
 #: Those of the threads that have been started and have not ended.
@@ -210,7 +218,7 @@ def _after_in_child() -> None:
     for handle in tuple(running):
         handle._waiters.clear()
         if handle._ident != me:
-            handle.finish()
+            handle._finish()
 
 
 fork_hooks.append(_after_in_child)

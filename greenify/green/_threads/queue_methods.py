@@ -22,7 +22,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from greenify.core import HubWaiter
-from greenify.locks import Lock
+from greenify.green._threads.primitives import Lock
 
 __all__ = ["QUEUE_ATTRIBUTES", "QUEUE_METHODS"]
 

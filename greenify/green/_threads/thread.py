@@ -33,10 +33,10 @@ from greenify.green._threads.handles import (
     running,
     shutdown,
 )
+from greenify.green._threads.primitives import Lock, RLock, local
 from greenify.green._threads.switches import has_settings
 from greenify.identity import get_ident
-from greenify.local import forget_thread, local
-from greenify.locks import Lock, RLock
+from greenify.local import forget_thread
 from greenify.task import report_lost
 
 __all__ = [
@@ -74,13 +74,15 @@ _is_finalizing = sys.is_finalizing
 _native_set_sentinel = getattr(_thread, "_set_sentinel", None)
 
 
-def _get_ident(_module: object, /) -> int:
+def _get_ident(module: Any, /) -> int:
     # `get_ident`, written out: `threading.current_thread` calls it all the time.
     try:
         ident: int = getcurrent().ident  # type: ignore[attr-defined]
     except (AttributeError, RuntimeError):
         # Not a thread's own greenlet, or the interpreter is being finalised.
         return get_ident()
+    except NameError:  # in a copy: see `bound_twin`
+        return module.get_ident()  # type: ignore[no-any-return]
     return ident
 
 
@@ -198,7 +200,7 @@ class GreenThread(greenlet):
             end = self.end
             if end is not None:
                 self.end = None
-                end.finish()
+                end._finish()
 
     def _reusable(self) -> bool:
         """Whether nobody knows this greenlet who would take the next thread for the one that has ended."""

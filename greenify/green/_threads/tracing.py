@@ -23,7 +23,6 @@ from greenlet import getcurrent
 
 from greenify.core.registry import hubs
 from greenify.core.stacks import frames
-from greenify.green._copies.builtin import BuiltinTwin
 from greenify.green._threads.switches import follow
 from greenify.green._threads.thread_functions import NameExchange, PointerExchange, thread_of
 from greenify.green._threads.thread_state import this_thread_state
@@ -51,9 +50,6 @@ _getprofile = sys.getprofile
 _settrace_of_new = threading.settrace
 _setprofile_of_new = threading.setprofile
 
-# Through which a patched program calls these functions.
-_TWIN = BuiltinTwin.__call__.__code__
-
 _local = _thread._local()
 
 
@@ -65,10 +61,7 @@ def current_frames() -> dict[int, FrameType]:
             ident = hub.ident if task is hub.main else getattr(task, "ident", None)
             if ident is not None and frame is not None:
                 found[ident] = frame
-    caller: FrameType = sys._getframe(1)
-    if caller.f_code is _TWIN and caller.f_back is not None:
-        caller = caller.f_back
-    found[get_ident()] = caller
+    found[get_ident()] = sys._getframe(1)
     return found
 
 

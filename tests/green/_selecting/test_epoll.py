@@ -249,7 +249,7 @@ class TestManyUsers:
         with pipe() as (r, w):
             native = select.epoll()
             native.register(r, select.EPOLLIN)
-            twin = kernel_queues.epoll.adopt(native)
+            twin = kernel_queues.epoll._adopt(native)
             join = GREEN.start(twin.poll, LONG)
             settle()
             os.write(w, b"x")
