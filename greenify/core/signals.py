@@ -154,9 +154,11 @@ def _report(exc: OSError) -> None:
 
 # Code that takes the place of single C functions, which no handler interrupts half-way: a lock that has been
 # taken when an exception of a handler leaves `acquire` would never be released.  The queues' methods take
-# and release their mutex in the same way.  An exception at a switch would end the following of switches.
+# and release their mutex in the same way.  An exception at a switch would end the following of switches.  A
+# handler that waits while a listener is locked for accepting would hold up other processes.
 _ATOMIC = frozenset(
     {
+        "greenify.green._sockets.accepting",
         "greenify.green._threads.queue_methods",
         "greenify.green._threads.switches",
         "greenify.locks",

@@ -18,6 +18,7 @@ from typing import Any
 from greenify import core
 from greenify.green._sockets import closing
 from greenify.green._sockets import transfer as socket_transfer
+from greenify.green._sockets.accepting import BUSY, try_accept
 from greenify.green._sockets.dns import resolve
 from greenify.green._sockets.state import (
     SocketState,
@@ -49,6 +50,8 @@ _native_sendfile = getattr(os, "sendfile", None)
 
 # The time-outs that the kernel keeps by itself, which calls that do not block never meet.
 _KERNEL_LIMITS = {_socket.SO_RCVTIMEO: False, _socket.SO_SNDTIMEO: True}
+# How long another process may be about to accept, in seconds.
+_MOMENT = 0.0005
 _TIMEVAL = struct.Struct("@ll")
 
 
@@ -58,10 +61,22 @@ def accept(self: Any) -> tuple[stdlib_socket.socket, Any]:
     native: Any = _native._accept  # type: ignore[attr-defined]
     if not state.blocking:
         fd, address = native(self)
+    elif state.timeout is None:
+        waited = False
+        while True:
+            found = try_accept(self, waited)
+            if found is BUSY:
+                core.sleep(_MOMENT)
+            elif found is None:
+                wait_for(self, state, False, None)
+                waited = True
+            else:
+                fd, address = found
+                break
     else:
         deadline = deadline_of(state)
         while True:
-            # Processes forked from one master accept on one file: a flag that one clears blocks another.
+            # Another process may have cleared the flag, which a time-out sets in plain Python, too.
             make_nonblocking(self, state)
             try:
                 fd, address = native(self)

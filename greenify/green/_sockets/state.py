@@ -7,9 +7,9 @@ flag there.
 
 The descriptor's O_NONBLOCK flag stays what plain Python would make it (set for sockets with a time-out,
 clear for those without), for other processes may share it.  Sending and receiving pass MSG_DONTWAIT instead.
-Calls that know no such flag set O_NONBLOCK for their duration (`without_blocking`).  Two kinds keep it
-(`make_nonblocking`): a TLS connection, which nobody can share, and a listener that has accepted, which the
-forked workers of a server do share, so that no moment is right for clearing the flag.
+Calls that know no such flag set O_NONBLOCK for their duration (`without_blocking`; `accepting.py` for
+listeners, which the forked workers of a server share).  A TLS connection, which nobody can share, keeps it
+(`make_nonblocking`).
 
 Somebody else may set the flag, too: by number, through a duplicate, in another process.  A blocking call then
 fails at once if there is nothing to do, and so do ours: before they wait for the first time they look at the
