@@ -9,13 +9,18 @@ its root greenlet.
 from __future__ import annotations
 
 import _thread
+from collections.abc import Callable
 from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-__all__ = ["current_thread_greenlet", "get_ident"]
+__all__ = ["current_thread_greenlet", "get_ident", "on_task_end"]
 
 _native_get_ident = _thread.get_ident
+
+
+#: Called at the end of every task with its identifier, which may be another thread's soon.
+on_task_end: list[Callable[[int], None]] = []
 
 
 def _root() -> greenlet:

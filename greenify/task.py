@@ -16,6 +16,7 @@ from greenify import core
 from greenify.core.entries import Throw
 from greenify.errors import HubError, TaskExit
 from greenify.event import Event
+from greenify.identity import on_task_end
 from greenify.local import forget_thread
 
 __all__ = ["Task", "current", "report_lost", "sleep", "spawn", "task"]
@@ -51,6 +52,8 @@ class _TaskGreenlet(greenlet):
                 owner._run_to_end()
             finally:
                 forget_thread(self)
+                for function in on_task_end:
+                    function(self.ident)
         except (TaskExit, GreenletExit):
             pass  # killed once more while it was ending
         except BaseException:

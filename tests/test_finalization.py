@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 
 import pytest
 
@@ -226,3 +227,116 @@ def test_daemon_thread_that_is_joined_without_a_time_out() -> None:
     modes: list[Mode] = [False, True, "patch_all"]
     for mode in modes:
         assert run_python(code, greenify=mode, check=True, timeout=30).stdout == "joined\n"
+
+
+LEFT_OPEN = """
+    import warnings
+    warnings.simplefilter("ignore")
+    import asyncio, concurrent.futures, logging, os, queue, select, selectors, signal, socket, ssl
+    import subprocess, sys, threading, time
+
+    def leave():
+        process = subprocess.Popen(["echo", "hi"], stdout=subprocess.PIPE)
+        text = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        text.stdin.write("unsent")
+        command = os.popen("echo hi")
+        reader, writer = os.pipe()
+        pipe, end = os.fdopen(reader, "rb"), open(writer, "w")
+        end.write("unsent")
+        left, right = socket.socketpair()
+        made = left.makefile("rw"), right.makefile("rb")
+        server = socket.create_server(("127.0.0.1", 0))
+        poll, selector = select.poll(), selectors.DefaultSelector()
+        poll.register(left)
+        selector.register(right, selectors.EVENT_READ)
+        selector.select(0)
+        tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="x")
+        lock, rlock, condition = threading.Lock(), threading.RLock(), threading.Condition()
+        lock.acquire()
+        rlock.acquire()
+        condition.acquire()
+        items = queue.Queue(), queue.SimpleQueue(), threading.Semaphore(0), threading.Barrier(2)
+        local = threading.local()
+        local.value = pipe
+        pool = concurrent.futures.ThreadPoolExecutor(2)
+        future = pool.submit(time.sleep, 0)
+        timer = threading.Timer(100, print)
+        timer.daemon = True
+        timer.start()
+        waiting = [
+            threading.Thread(target=target, args=args, daemon=True)
+            for target, args in (
+                (time.sleep, (100,)),
+                (items[0].get, ()),
+                (threading.Event().wait, ()),
+                (server.accept, ()),
+                (os.read, (os.pipe()[0], 1)),
+                (select.select, ([left], [], [])),
+                (selector.select, ()),
+                (right.recv, (1,)),
+            )
+        ]
+        for thread in waiting:
+            thread.start()
+        loop = asyncio.new_event_loop()
+        loop.call_later(100, print)
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        logging.getLogger("x").addHandler(logging.StreamHandler(end))
+        time.sleep(0.01)
+        return locals()
+"""
+
+ENDS = {
+    "end": "kept = leave()",
+    "exit": "kept = leave(); sys.exit(0)",
+    "exit in a function": """
+    def main():
+        kept = leave()
+        sys.exit(0)
+    main()
+    """,
+    "cycle": "kept = leave(); kept['kept'] = kept; sys.kept = kept; sys.exit(0)",
+}
+
+
+@pytest.mark.parametrize("mode", [False, True, "patch_all"], ids=["plain", "launcher", "patch_all"])
+@pytest.mark.parametrize("end", ENDS)
+def test_what_is_left_open_is_finalised_in_silence(end: str, mode: Mode) -> None:
+    code = textwrap.dedent(LEFT_OPEN) + textwrap.dedent(ENDS[end])
+    done = run_python(code, greenify=mode, check=True)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("mode", [True, "patch_all"])
+def test_engine_works_in_atexit_after_its_own_end(mode: Mode) -> None:
+    # What was registered before greenify is called after it.
+    code = """
+        import atexit, os, sys, threading, time
+        assert "greenify" in sys.modules
+
+        def late():
+            thread = threading.Thread(target=time.sleep, args=(0.001,))
+            event = threading.Event()
+            assert not event.wait(0.001)
+            reader, writer = os.pipe()
+            os.write(writer, b"x")
+            print(os.read(reader, 1), time.sleep(0.001))
+            from greenify.core.stacks import describe
+            import greenify.core
+            print(bool(describe(greenify.core.get_hub())))
+
+        callbacks = []
+        atexit.register(late)
+    """
+    moved = (
+        code
+        + """
+        # As if it had been registered first.
+        from greenify.core.lasting import _keep
+        atexit.unregister(_keep)
+        atexit.register(_keep)
+    """
+    )
+    for each in (code, moved):
+        done = run_python(textwrap.dedent(each), greenify=mode, check=True)
+        assert (done.stdout, done.stderr) == ("b'x' None\nTrue\n", "")

@@ -1,4 +1,8 @@
-"""The interactive prompt: Python's own, which the interpreter enters when the launcher returns."""
+"""The interactive prompt: Python's own, which the interpreter enters when the launcher returns.
+
+With lines from a pipe, as editors send them, the interpreter enters it only if it was itself given ``-i``,
+which the launcher was given in its place.  Then the launcher calls the very loop of the interpreter.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-__all__ = ["inspect_later", "start"]
+__all__ = ["inspect", "inspect_later", "prompts", "start"]
 
 _NAME = "PYTHONINSPECT"
 
@@ -34,6 +38,45 @@ def inspect_later() -> None:
     sys.__interactivehook__ = forget
 
 
+def inspect() -> None:
+    """What follows a program under ``-i``: the interpreter's prompt later, or now the lines from a pipe."""
+    if prompts():
+        inspect_later()
+    else:
+        _run_loop()
+
+
+def prompts() -> bool:
+    """Whether the interpreter enters its prompt by itself if the environment asks for it."""
+    return bool(sys.flags.interactive) or os.isatty(0)
+
+
+def _run_loop() -> None:
+    """Read statements from standard input, which is no terminal, and run each in ``__main__``.
+
+    Raises:
+        SystemExit: 1, there is no way to call the interpreter's own loop.
+    """
+    try:
+        import ctypes
+
+        stream = ctypes.c_void_p.in_dll(ctypes.pythonapi, "stdin")
+        loop = ctypes.pythonapi.PyRun_InteractiveLoopFlags
+    except (ImportError, ValueError, AttributeError):
+        sys.stderr.write(
+            "greenify: -i reads from a pipe only where ctypes can find the interpreter\n"
+        )
+        raise SystemExit(1) from None
+    loop.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+    os.environ.pop(_NAME, None)
+    hook: Any = getattr(sys, "__interactivehook__", None)
+    if hook is not None:
+        hook()
+    # What the statements need of the future is kept from one to the next.
+    flags = (ctypes.c_int * 2)(0, sys.version_info[1])
+    loop(stream, b"<stdin>", flags)
+
+
 def start(main: ModuleType) -> None:
     """What Python does when it is started without a program: greet, run the start-up file, prompt."""
     if not sys.flags.quiet:
@@ -44,7 +87,7 @@ def start(main: ModuleType) -> None:
     startup = None if sys.flags.ignore_environment else os.environ.get("PYTHONSTARTUP")
     if startup:
         _run_startup(startup, main)
-    inspect_later()
+    inspect()
 
 
 def _run_startup(path: str, main: ModuleType) -> None:

@@ -53,24 +53,32 @@ def main() -> None:
     try:
         program.run()
     except BaseException as exc:
+        if isinstance(exc, SystemExit) and not (command.inspect or sys.flags.inspect):
+            # The interpreter does not report it.  A reference from there would keep ``__main__`` alive until
+            # after the modules whose functions its finalisers call.
+            raise
         report = Report(exc, program.after)
-        if command.inspect:
-            _inspect_later()
-            if isinstance(exc, SystemExit):
-                # Under -i it does not end the process: Python shows it like any other exception.
-                report.show()
-                return
-        report.install()
-        raise
-    program.after()
-    if command.inspect:
-        _inspect_later()
+        if not (command.inspect and _shows(exc)):
+            report.install()
+            raise
+        # Under -i it does not end the process: Python shows it like any other exception.
+        report.show()
+    else:
+        program.after()
+    if command.inspect and program.inspects:
+        from greenify._launcher.interactive import inspect
+
+        inspect()
 
 
-def _inspect_later() -> None:
-    from greenify._launcher.interactive import inspect_later
+def _shows(exc: BaseException) -> bool:
+    """Whether the launcher has to report `exc` itself under ``-i``; else has the prompt follow the report."""
+    from greenify._launcher.interactive import inspect_later, prompts
 
+    if isinstance(exc, SystemExit) or not prompts():
+        return True
     inspect_later()
+    return False
 
 
 def _patch(prog: str, command: Command) -> None:

@@ -27,13 +27,18 @@ class Program:
     Attributes:
         run: runs it; whatever it raises is the program's own.
         after: called when that has returned, or its exception has been reported.
+        inspects: whether the prompt that ``-i`` asks for comes afterwards; False if it is the program.
     """
 
     def __init__(
-        self, run: Callable[[], object], after: Callable[[], object] = lambda: None
+        self,
+        run: Callable[[], object],
+        after: Callable[[], object] = lambda: None,
+        inspects: bool = True,
     ) -> None:
         self.run = run
         self.after = after
+        self.inspects = inspects
 
 
 def find(command: Command) -> Callable[[], Program]:
@@ -110,10 +115,10 @@ def _code(command: Command) -> Program:
 def _stdin(command: Command) -> Program:
     _set_path("")
     main = _new_main()
-    if sys.stdin is not None and sys.stdin.isatty():
+    if sys.stdin is not None and (command.inspect or sys.stdin.isatty()):
         from greenify._launcher.interactive import start
 
-        return Program(lambda: start(main))
+        return Program(lambda: start(main), inspects=False)
     main.__file__ = "<stdin>"
     _set_cached(main)
 

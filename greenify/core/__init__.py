@@ -7,6 +7,9 @@ patching.
 from greenify.core import rivals as _rivals  # noqa: F401 - refuses to work under another layer
 
 # isort: split
+from greenify.core import lasting as _lasting  # noqa: F401 - before others have `atexit` call them
+
+# isort: split
 from greenify.core import fork as _fork  # noqa: F401 - registers the after-fork hook
 from greenify.core import signals as _signals  # noqa: F401 - registers the wake-up descriptor
 from greenify.core.hub import Hub

@@ -22,6 +22,7 @@ from greenify.green._threads.conditions import (
     RLOCK_METHODS,
     event_attributes,
 )
+from greenify.green._threads.dummies import forget_dummies
 from greenify.green._threads.main_thread import set_main_thread
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def _primitives() -> ModuleType:
 
 _copy: Any = Library({"_thread": _primitives}, lambda name: False, {}).copy("threading")
 set_main_thread(_copy)
+forget_dummies(_copy)
 for _owner, _methods in (
     (_copy.Condition, CONDITION_METHODS),
     (_copy._RLock, RLOCK_METHODS),

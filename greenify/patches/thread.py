@@ -28,6 +28,7 @@ from greenify.green._threads.conditions import (
     complete_events,
     event_attributes,
 )
+from greenify.green._threads.dummies import forget_dummies
 from greenify.green._threads.native_threads import HandleStandIn, LockStandIn
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
@@ -127,6 +128,7 @@ def finish(journal: Journal) -> None:
     for allow in (slices.allow, import_lock.allow, thread_settings.allow):
         allow(True)
         journal.on_undo(partial(allow, False))
+    journal.on_undo(forget_dummies(threading))
     _convert_threads(journal)
     tracing.watch_if_traced()
     journal.on_undo(partial(complete_events, threading.Event))

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -118,3 +119,68 @@ class TestPrompt:
         typed = ["import greenify", "print('patched:', greenify.is_patched('time'))", "exit(3)"]
         found = talk(["-m", "greenify"], here, typed=typed)
         assert "\npatched: True\n" in found[0]
+
+
+PIPED = """x = 5
+print(x + 1)
+1 / 0
+x +
+def f():
+    return 3
+
+f()
+if x:
+    raise KeyError(x)
+
+from __future__ import annotations
+def g(a: nothing): pass
+
+import os, sys
+print(os.environ.get("PYTHONINSPECT"), sys.argv, __name__)
+"""
+
+
+@pytest.mark.parametrize(
+    "last", ["", "print('no end of line')", "sys.exit(4)\nprint('not run')\n", "(1,"]
+)
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["-c", "y = 1"],
+        ["-c", "1/0"],
+        ["-c", "raise SystemExit(3)"],
+        ["fail.py", "a"],
+        ["-m", "fine"],
+    ],
+)
+def test_lines_from_a_pipe(args: list[str], last: str, here: Path) -> None:
+    """As editors run it."""
+    found = []
+    for launcher in ([], ["-m", "greenify"]):
+        done = subprocess.run(
+            [sys.executable, *launcher, "-i", *args],
+            input=PIPED + last,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=here,
+            env=child_env({"PYTHON_COLORS": "0"}),
+        )
+        found.append((done.returncode, done.stdout, done.stderr))
+    assert found[0] == found[1]
+    assert "6\n" in found[1][1]
+
+
+def test_siblings_end_before_the_process_does() -> None:
+    """The prompt's threads are joined at the end, as with threads."""
+    lines = "import threading\nt = threading.Timer(0.01, print, ('late',)); t.start()\n"
+    done = subprocess.run(
+        [sys.executable, "-m", "greenify", "-i", "-c", "pass"],
+        input=lines,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=child_env(),
+    )
+    assert (done.returncode, done.stdout) == (0, "late\n")
