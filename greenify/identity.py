@@ -3,7 +3,8 @@
 A thread is a greenlet that has the attribute ``hub``: a task, or the main greenlet of an OS thread that
 runs a hub.  Raw greenlets that a user starts (SQLAlchemy does) run inside the thread that started them; the
 hub's own greenlet, in which finalisers may run, counts as the main thread; an OS thread without a hub is
-its root greenlet.
+its root greenlet.  The hub of another scheduler says by its attribute ``adopt`` which of the greenlets below
+it are threads.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ def current_thread_greenlet() -> greenlet:
     while not hasattr(g, "hub"):
         parent = g.parent
         if parent is None:
+            break
+        adopt = getattr(parent, "adopt", None)
+        if adopt is not None and adopt(g):
             break
         g = parent
     found: greenlet = g

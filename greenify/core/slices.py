@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import atexit
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -31,6 +33,7 @@ __all__ = [
     "disarm",
     "forked",
     "give_up",
+    "held",
     "on_tick",
 ]
 
@@ -60,6 +63,7 @@ _getsignal = signal.getsignal
 
 allowed = False
 armed = False
+_holders = 0
 _last: tuple[int, object] = (0, None)
 
 
@@ -97,6 +101,17 @@ def disarm() -> None:
         _setitimer(TIMER, 0.0)
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """Let no slice end in the block.  It must not wait."""
+    global _holders
+    _holders += 1
+    try:
+        yield
+    finally:
+        _holders -= 1
+
+
 def give_up() -> None:
     """The program wants the signal or the timer for itself."""
     global allowed
@@ -108,7 +123,7 @@ def on_tick(signum: int, frame: FrameType | None) -> None:
     """The handler: end the slice of a greenlet that has had the interpreter for a whole tick."""
     global _last
     hub = _registry.current_hub()
-    if hub is None or not armed:
+    if hub is None or not armed or _holders:
         return
     if not hub.tasks:
         disarm()

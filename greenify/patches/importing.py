@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,9 +23,15 @@ __all__ = ["when_imported"]
 class _PatchingLoader:
     """Runs a module with its own loader and then the patch."""
 
-    def __init__(self, loader: Any, action: Callable[[ModuleType], object]) -> None:
+    def __init__(
+        self,
+        loader: Any,
+        action: Callable[[ModuleType], object],
+        during: Callable[[], AbstractContextManager[object]],
+    ) -> None:
         self._loader = loader
         self._action = action
+        self._during = during
 
     def __getattr__(self, name: str) -> Any:
         # What `runpy` asks of it for ``-m``, and `inspect` and others for the source.
@@ -41,16 +48,23 @@ class _PatchingLoader:
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
+        with self._during():
+            self._loader.exec_module(module)
         self._action(module)
 
 
 class _Finder:
     """Finds one module, once, by asking the finders after itself."""
 
-    def __init__(self, name: str, action: Callable[[ModuleType], object]) -> None:
+    def __init__(
+        self,
+        name: str,
+        action: Callable[[ModuleType], object],
+        during: Callable[[], AbstractContextManager[object]],
+    ) -> None:
         self._name = name
         self._action = action
+        self._during = during
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -62,17 +76,22 @@ class _Finder:
                 continue
             spec = finder.find_spec(fullname, path, target)
             if spec is not None and spec.loader is not None:
-                spec.loader = cast(Any, _PatchingLoader(spec.loader, self._action))
+                spec.loader = cast(Any, _PatchingLoader(spec.loader, self._action, self._during))
                 return spec
         return None
 
 
 def when_imported(
-    journal: Journal, name: str, action: Callable[[ModuleType], object], again: bool = False
+    journal: Journal,
+    name: str,
+    action: Callable[[ModuleType], object],
+    again: bool = False,
+    during: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> None:
     """Call ``action(module)`` as soon as the module `name` has run; now, if it has already.
 
-    With `again`, also when somebody removes it from `sys.modules` and imports it afresh.
+    The module is run inside of ``with during():``.  With `again`, also when somebody removes it from
+    `sys.modules` and imports it afresh.
 
     Undoing the journal takes the hook away.  What `action` does to the module is its own to undo: it
     writes through the journal.
@@ -82,7 +101,7 @@ def when_imported(
         action(module)
         if not again:
             return
-    finder = _Finder(name, action)
+    finder = _Finder(name, action, during)
     sys.meta_path.insert(0, cast(Any, finder))
 
     def remove() -> None:

@@ -22,6 +22,7 @@ ORDER: tuple[str, ...] = (
     "ssl",
     "asyncio",
     "multiprocessing",
+    "gevent",
 )
 """The names of the patches, in the order in which they are applied; `patch_all` says what they are for.
 

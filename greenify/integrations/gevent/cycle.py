@@ -25,6 +25,7 @@ from greenify.core.timers import Timers
 from greenify.integrations.gevent.callbacks import callback
 from greenify.integrations.gevent.kernel import KernelQueue
 from greenify.integrations.gevent.names import EVENTS, MINPRI, REVENTS
+from greenify.integrations.gevent.threads import adopt
 from greenify.integrations.gevent.watchers import async_, check, fork, idle, prepare
 
 __all__ = ["Cycle"]
@@ -153,6 +154,7 @@ class Cycle(KernelQueue):
             guest = self._guest = Guest(hub, self._queue)
             # For gevent.util: not one of the program's greenlets.
             hub.greenlet.greenlet_tree_is_ignored = True  # type: ignore[attr-defined]
+        me.adopt = adopt
         guest.enter(me)
         # Lets the hub begin: from here on it stands in the middle of a round whenever we run.
         guest.turn()
