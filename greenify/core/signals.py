@@ -15,10 +15,14 @@ import _thread
 import os
 import signal
 import sys
+import time
+import traceback
 from collections.abc import Callable
 from functools import partial
 from types import FrameType, SimpleNamespace
 from typing import Any
+
+from greenlet import getcurrent
 
 from greenify.core import registry as _registry
 from greenify.core import slices
@@ -38,12 +42,19 @@ __all__ = [
 _set_wakeup_fd = signal.set_wakeup_fd
 _write = os.write
 _kill = os.kill
+_monotonic = time.monotonic
 _getpid = os.getpid
 _start_native = _thread.start_new_thread
 _interrupt_main: Any = _thread.interrupt_main
 _holder: Hub | None = None
 _user_fd = -1
 _user_warns = True
+
+#: Seconds for which a signal may be on its way to the main greenlet; the next one then goes to whoever runs.
+PATIENCE = 1.0
+
+# Since when, by the monotonic clock, the signals are on their way that the main greenlet has not got yet.
+_undelivered: dict[int, float] = {}
 
 #: Who waits for any signal (`signal.pause`); each is woken once, when one has arrived.
 pausing: set[Waiter] = set()
@@ -69,6 +80,7 @@ def hold_wakeup_fd(hub: Hub) -> None:
 def release_wakeup_fd() -> None:
     """Give the wake-up descriptor back to the user: in a forked child, where our pair is about to go."""
     global _holder
+    _undelivered.clear()
     if _holder is not None:
         _holder = None
         pausing.clear()
@@ -219,8 +231,46 @@ class MainHandler:
             if _in_atomic_code(frame) and _postpone(signum):
                 return None
             return self.original(signum, frame)
-        hub.interrupt_main(partial(self.original, signum, hub.main_frame() or frame))
+        now = _monotonic()
+        since = _undelivered.setdefault(signum, now)
+        if since is not now and now - since >= PATIENCE:
+            # Nobody lets the main greenlet run: what keeps it from running gets the signal.
+            _undelivered[signum] = now
+            _report_culprit(hub, signum, now - since, frame)
+            return self.original(signum, frame)
+        hub.interrupt_main(partial(self._deliver, signum, hub.main_frame() or frame))
+        # Code in C that looks at signals but goes on waiting (`zmq`, `grpc`) would not let main run.
+        slices.step_aside(hub, frame)
         return None
+
+    def _deliver(self, signum: int, frame: FrameType | None) -> Any:
+        _undelivered.pop(signum, None)
+        return self.original(signum, frame)
+
+
+def _report_culprit(hub: Hub, signum: int, waited: float, frame: FrameType | None) -> None:
+    """Say on standard error who keeps a signal from the main thread."""
+    stream = sys.stderr
+    if stream is None:
+        return
+    try:
+        name = signal.Signals(signum).name
+    except ValueError:
+        name = f"signal {signum}"  # a real-time signal without a name
+    g: Any = getcurrent()
+    if g is hub.greenlet:
+        who = "a callback or a finaliser, which has to end first,"
+    else:
+        while g is not None and not hasattr(g, "ident"):
+            g = g.parent
+        threading: Any = sys.modules.get("threading")
+        thread = getattr(threading, "_active", {}).get(getattr(g, "ident", None))
+        who = "a task" if thread is None else f"the thread {thread.name!r}"
+    where = "".join(traceback.format_stack(frame)) if frame is not None else ""
+    stream.write(
+        f"greenify: {name} has not reached the main thread for {waited:.1f} s, because {who} does not wait "
+        f"cooperatively here, and is interrupted instead:\n{where}"
+    )
 
 
 _registry.on_new_hub(hold_wakeup_fd)

@@ -17,11 +17,14 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
 from greenify.core import registry as _registry
+
+if TYPE_CHECKING:
+    from greenify.core.hub import Hub
 
 __all__ = [
     "BYTE",
@@ -35,6 +38,7 @@ __all__ = [
     "give_up",
     "held",
     "on_tick",
+    "step_aside",
 ]
 
 SIGNAL: int = signal.SIGVTALRM
@@ -62,6 +66,9 @@ _native_signal = signal.signal
 _getsignal = signal.getsignal
 
 allowed = False
+preemptible = (
+    False  # there may be green threads, which expect to be interrupted; even without a timer for it
+)
 armed = False
 _holders = 0
 _last: tuple[int, object] = (0, None)
@@ -69,8 +76,8 @@ _last: tuple[int, object] = (0, None)
 
 def allow(yes: bool) -> None:
     """Let green threads have time slices from now on, or no longer."""
-    global allowed
-    allowed = yes
+    global allowed, preemptible
+    allowed = preemptible = yes
     if not yes:
         disarm()
         if _getsignal(SIGNAL) is on_tick and _registry.is_main_thread():
@@ -114,9 +121,10 @@ def held() -> Iterator[None]:
 
 def give_up() -> None:
     """The program wants the signal or the timer for itself."""
-    global allowed
+    global preemptible
     if allowed:
         allow(False)
+        preemptible = True
 
 
 def on_tick(signum: int, frame: FrameType | None) -> None:
@@ -135,10 +143,21 @@ def on_tick(signum: int, frame: FrameType | None) -> None:
     if now != _last:
         _last = now
         return
+    step_aside(hub, frame)
+
+
+def step_aside(hub: Hub, frame: FrameType | None) -> None:
+    """From a signal handler that has interrupted `frame`: let the others run, if that is a place for it.
+
+    The call that the handler has interrupted may be one into C code, which goes on when its greenlet does.
+    """
+    g = getcurrent()
+    if not preemptible or _holders or g is hub.greenlet:
+        return
     if hub.guests and (hub.is_guest(g) or (g.parent is not None and hub.is_guest(g.parent))):
         # Programs of another scheduler do not expect to be interrupted.
         return
-    if g is not hub.greenlet and not _ours(frame):
+    if not _ours(frame):
         hub.pause()
 
 

@@ -1,0 +1,247 @@
+"""Signals while a green thread sits in C code: main gets them, as with threads."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.green.programs import both_modes
+from tests.support import Mode, run_python, running_python, wait_until_asleep
+
+# How a thread sits in C, for ever.  Each is interrupted by a signal, has Python look at it, and goes on.
+WAITS = {
+    "zmq": "import zmq; s = zmq.Context().socket(zmq.PULL); s.bind('inproc://x'); enter(); s.recv()",
+    "libc sleep": "enter()\n    while True: libc.sleep(1000)",
+    "libc pause": "enter()\n    while True: libc.pause()",
+    "native sleep": "enter(); native.sleep(1000)",
+    "native lock": "lock = native_thread.allocate_lock(); lock.acquire(); enter(); lock.acquire()",
+    "native select": "enter(); native_select.select([], [], [])",
+    "raw greenlet": "import greenlet; enter(); greenlet.greenlet(native.sleep).switch(1000)",
+}
+in_c = pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+
+PROGRAM = """
+import ctypes, os, signal, sys, threading, time
+import greenify
+libc = ctypes.CDLL(None)
+native, native_thread = greenify.original("time"), greenify.original("_thread")
+native_select = greenify.original("select")
+def enter():
+    print("in C", flush=True)
+def sit():
+    {wait}
+thread = threading.Thread(target=sit, daemon=True)
+"""
+
+
+@pytest.mark.smoke
+@both_modes
+@in_c
+def test_interrupt_reaches_main(wait: str, mode: Mode) -> None:
+    code = (
+        PROGRAM.format(wait=wait)
+        + """
+ended = threading.Event()
+try:
+    thread.start()
+    ended.wait(60)
+except KeyboardInterrupt:
+    print("main is interrupted", threading.current_thread() is threading.main_thread(), flush=True)
+print(thread.is_alive())
+"""
+    )
+    with running_python(code, greenify=mode) as child:
+        assert child.readline() == "in C"
+        wait_until_asleep(child.pid)
+        child.send_signal(signal.SIGINT)
+        assert child.readline() == "main is interrupted True"
+        assert child.readline() == "True"
+        # zmq's context waits for its sockets, which nobody closes, at the end of a plain Python, too.
+        if "zmq" not in wait:
+            assert child.wait() == 0
+            assert child.stderr == ""
+
+
+@both_modes
+@in_c
+def test_handlers_run_in_main_and_the_call_goes_on(wait: str, mode: Mode) -> None:
+    code = (
+        PROGRAM.format(wait=wait)
+        + """
+def handler(number, frame):
+    print(signal.Signals(number).name, threading.current_thread().name, flush=True)
+signal.signal(signal.SIGUSR1, handler)
+thread.start()
+threading.Event().wait(60)
+"""
+    )
+    with running_python(code, greenify=mode) as child:
+        assert child.readline() == "in C"
+        for _ in range(3):
+            wait_until_asleep(child.pid)
+            child.send_signal(signal.SIGUSR1)
+            assert child.readline() == "SIGUSR1 MainThread"
+        wait_until_asleep(child.pid)
+        # Its default is the kernel's, and asks nobody.
+        child.send_signal(signal.SIGTERM)
+        assert child.wait() == -signal.SIGTERM
+        assert child.stderr == ""
+
+
+@both_modes
+def test_uncaught_it_ends_the_process(mode: Mode) -> None:
+    code = (
+        PROGRAM.format(wait=WAITS["native sleep"]) + "thread.start(); threading.Event().wait(60)\n"
+    )
+    with running_python(code, greenify=mode) as child:
+        assert child.readline() == "in C"
+        wait_until_asleep(child.pid)
+        child.send_signal(signal.SIGINT)
+        assert child.wait() == -signal.SIGINT
+        assert child.stderr.endswith("\nKeyboardInterrupt\n")
+
+
+def test_the_sibling_that_computes() -> None:
+    # No time slices: the program has taken their signal.  The handler lets main run all the same.
+    code = """
+import signal, threading, time
+signal.signal(signal.SIGVTALRM, signal.SIG_IGN)
+def compute():
+    print("computes", flush=True)
+    while True: pass
+try:
+    threading.Thread(target=compute, daemon=True).start()
+    threading.Event().wait(60)
+except KeyboardInterrupt:
+    print("main is interrupted", flush=True)
+"""
+    with running_python(code) as child:
+        assert child.readline() == "computes"
+        child.send_signal(signal.SIGINT)
+        assert child.readline() == "main is interrupted"
+        assert child.wait() == 0
+
+
+class TestWhatCannotStepAside:
+    """A callback of the hub, a finaliser in it: until it ends nobody else runs, main neither."""
+
+    CALLBACK = """
+import signal, sys, threading, time
+import greenify
+from greenify.core import signals
+signals.PATIENCE = {patience}
+native = greenify.original("time").sleep
+def callback():
+    while True:
+        try:
+            print("in C", flush=True)
+            native(1000)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+            if {ends}:
+                break
+def handler(number, frame):
+    signal.default_int_handler(number, frame)
+signal.signal(signal.SIGINT, handler)
+greenify.call_soon(callback)
+try:
+    threading.Event().wait(60)
+except KeyboardInterrupt:
+    print("main is interrupted", flush=True)
+"""
+
+    def test_the_second_interrupts_it(self) -> None:
+        with running_python(self.CALLBACK.format(patience=0.0, ends=True)) as child:
+            assert child.readline() == "in C"
+            for _ in range(2):
+                wait_until_asleep(child.pid)
+                child.send_signal(signal.SIGINT)
+            assert child.readline() == "interrupted"
+            # The first one arrives as soon as it can.
+            assert child.readline() == "main is interrupted"
+            assert child.wait() == 0
+        first, *rest = child.stderr.splitlines()
+        assert first.startswith("greenify: SIGINT has not reached the main thread for 0.")
+        assert "a callback or a finaliser" in first
+        # Before CPython 3.13 the lines of -c code are not shown.
+        places = [line for line in rest if line.startswith("  File ")]
+        assert places[-1].endswith(", in callback")
+
+    def test_not_if_the_two_come_at_once(self) -> None:
+        with running_python(self.CALLBACK.format(patience=1000.0, ends=True)) as child:
+            assert child.readline() == "in C"
+            for _ in range(3):
+                wait_until_asleep(child.pid)
+                child.send_signal(signal.SIGINT)
+            wait_until_asleep(child.pid)
+            child.send_signal(signal.SIGTERM)
+            assert child.wait() == -signal.SIGTERM
+            assert child.stdout == "in C\n"
+            assert child.stderr == ""
+
+    def test_a_delivered_one_is_forgotten(self) -> None:
+        run_python(
+            """
+            import os, signal, threading
+            from greenify.core import signals
+            signals.PATIENCE = 0.0
+            got = []
+            signal.signal(signal.SIGUSR1, lambda number, frame: got.append(threading.current_thread().name))
+            def send():
+                for count in range(1, 4):
+                    os.kill(os.getpid(), signal.SIGUSR1)
+                    while len(got) < count: threading.Event().wait(0.001)
+            thread = threading.Thread(target=send); thread.start(); thread.join()
+            assert got == ["MainThread"] * 3, got
+            assert not signals._undelivered
+            """,
+            check=True,
+        )
+
+    def test_a_child_knows_nothing_of_it(self) -> None:
+        run_python(
+            """
+            import os, signal
+            from greenify.core import signals
+            signals._undelivered[signal.SIGINT] = 0.0
+            pid = os.fork()
+            if not pid:
+                os._exit(bool(signals._undelivered))
+            assert os.waitpid(pid, 0)[1] == 0
+            """,
+            check=True,
+        )
+
+
+def test_c_code_that_never_looks_keeps_it_until_it_returns() -> None:
+    # The limit: nothing of Python runs meanwhile.
+    code = """
+import ctypes, os, signal, threading
+reader, writer = os.pipe()
+libc = ctypes.CDLL(None)
+buffer = ctypes.create_string_buffer(1)
+signal.siginterrupt(signal.SIGINT, False)
+def sit():
+    print("in C", writer, flush=True)
+    libc.read(reader, buffer, 1)
+    print("has returned", flush=True)
+try:
+    threading.Thread(target=sit, daemon=True).start()
+    threading.Event().wait(60)
+except KeyboardInterrupt:
+    print("main is interrupted", flush=True)
+"""
+    with running_python(code) as child:
+        writer = child.readline().split()[-1]
+        wait_until_asleep(child.pid)
+        child.send_signal(signal.SIGINT)
+        wait_until_asleep(child.pid)
+        assert child.stdout.count("\n") == 1
+        fd = os.open(f"/proc/{child.pid}/fd/{writer}", os.O_WRONLY)
+        os.write(fd, b"x")
+        os.close(fd)
+        assert child.wait() == 0
+        # The thread is a daemon, and may not get so far.
+        assert child.stdout.replace("has returned\n", "") == f"in C {writer}\nmain is interrupted\n"
