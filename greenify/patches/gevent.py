@@ -65,7 +65,7 @@ def _use_our_loop(journal: Journal, gevent: ModuleType) -> None:
             "threads keep each other waiting: take that variable out of the environment"
         )
         return
-    settings: Any = gevent.config.settings["loop"]  # type: ignore[attr-defined]
+    settings: Any = gevent.config.settings["loop"]
     before = settings.__dict__.copy()
     try:
         import_module("greenify.integrations.gevent.install").install()
@@ -125,7 +125,7 @@ def _patch_hub(journal: Journal, hub: ModuleType) -> None:
 
 
 def _patch_state(journal: Journal, state: ModuleType) -> None:
-    saved: dict[str, dict[str, Any]] = state.saved  # type: ignore[attr-defined]
+    saved: dict[str, dict[str, Any]] = state.saved
 
     def is_module_patched(mod_name: str) -> bool:
         return mod_name in saved or _MODULES.get(mod_name) in journal.names()
