@@ -37,7 +37,7 @@ from greenlet import GreenletExit, getcurrent
 
 from greenify import core, loop_access
 from greenify.core.fork import fork_hooks
-from greenify.core.registry import gone
+from greenify.core.registry import before_close, gone
 from greenify.errors import HubError, TaskExit
 from greenify.event import Event
 from greenify.task import Task
@@ -370,11 +370,15 @@ async def wait(task: Task[T]) -> T | None:
 def close() -> None:
     """End this OS thread's asyncio loop, if there is one: cancel its coroutines, wait for them, and close it.
 
-    The main thread's ends with the program by itself.  Another OS thread calls this when it has done its
-    work.  A later `run` starts a new loop.
+    It ends by itself with its OS thread, the main thread's with the program.  A later `run` starts another.
     """
     hub = core.current_hub()
-    server = None if hub is None else _servers.pop(hub, None)
+    if hub is not None:
+        _close(hub)
+
+
+def _close(hub: core.Hub) -> None:
+    server = _servers.pop(hub, None)
     if server is not None and server.alive:
         server.ending = True
         server.loop.call_soon(server.loop.stop)
@@ -389,3 +393,4 @@ def _after_in_child() -> None:
 
 fork_hooks.append(_after_in_child)
 atexit.register(close)
+before_close(_close)

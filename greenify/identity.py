@@ -42,14 +42,18 @@ def current_thread_greenlet() -> greenlet:
         g: Any = getcurrent()
     except RuntimeError:
         return _main
-    while not hasattr(g, "hub"):
-        parent = g.parent
-        if parent is None:
-            break
-        adopt = getattr(parent, "adopt", None)
-        if adopt is not None and adopt(g):
-            break
-        g = parent
+    if not hasattr(g, "hub"):
+        while not hasattr(g, "hub"):
+            parent = g.parent
+            if parent is None:
+                break
+            adopt = getattr(parent, "adopt", None)
+            if adopt is not None and adopt(g):
+                break
+            g = parent
+        else:
+            # A raw greenlet inside of that thread, which must not become a part of another one.
+            g.inner = True
     found: greenlet = g
     return found
 

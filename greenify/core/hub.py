@@ -278,7 +278,7 @@ class Hub(Cycle):
         else:
             # A raw greenlet: while it waits, the thread it runs in waits.  If that is the main
             # thread, signal handlers have to run here.
-            root = g
+            root: Any = g
             while not (
                 root.parent is None
                 or root is self.greenlet
@@ -286,6 +286,9 @@ class Hub(Cycle):
                 or (self.guests and self.is_guest(root))
             ):
                 root = root.parent
+            root.inner = (
+                True  # its greenlet must not be another thread's afterwards (`GreenThread`)
+            )
             outer = self.main_leaf
             if root is self.main:
                 self.main_leaf = g

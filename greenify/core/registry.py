@@ -15,6 +15,7 @@ from greenify.core.waiters import HubWaiter, ThreadWaiter, Waiter
 
 __all__ = [
     "abandon_all",
+    "before_close",
     "current_hub",
     "finalising",
     "get_hub",
@@ -51,14 +52,27 @@ def _close_with_thread(hub: Hub) -> None:
     # The slot can also die elsewhere: in a forked child, which has abandoned the hub.
     if hub.abandoned or hub.foreign():
         return
-    hubs.discard(hub)
-    hub.close()
+    ident = hub.ident
+    _closing[ident] = hub
+    # libuv must not be entered any more: see `_close_elsewhere` in hub.py.
+    hub.in_loop = True
+    try:
+        for function in _before_close:
+            function(hub)
+    finally:
+        hub.in_loop = False
+        del _closing[ident]
+        hubs.discard(hub)
+        hub.close()
 
 
 _local = _thread._local()
 _home: Hub | None = None
 hubs: set[Hub] = set()
 _on_new: list[Callable[[Hub], None]] = []
+_before_close: list[Callable[[Hub], None]] = []
+# By their OS threads: hubs whose slot is gone and which have something to do yet.
+_closing: dict[int, Hub] = {}
 
 
 def on_new_hub(function: Callable[[Hub], None]) -> None:
@@ -66,12 +80,20 @@ def on_new_hub(function: Callable[[Hub], None]) -> None:
     _on_new.append(function)
 
 
+def before_close(function: Callable[[Hub], None]) -> None:
+    """Have ``function(hub)`` called at the end of every OS thread that has a hub, where its hub still runs.
+
+    The main thread's hub is never closed.
+    """
+    _before_close.append(function)
+
+
 def current_hub() -> Hub | None:
     """The hub of this OS thread, or None if it has none."""
     try:
         hub: Hub = _local.slot.hub
     except AttributeError:
-        return None
+        return _closing.get(_get_ident()) if _closing else None
     return hub
 
 
@@ -80,7 +102,7 @@ def get_hub() -> Hub:
     try:
         hub: Hub = _local.slot.hub
     except AttributeError:
-        return install(Hub())
+        return current_hub() or install(Hub())
     return hub
 
 
@@ -157,7 +179,7 @@ def new_waiter() -> Waiter:
     try:
         return HubWaiter(_local.slot.hub)
     except AttributeError:
-        if is_main_thread():
+        if is_main_thread() or (_closing and current_hub() is not None):
             return HubWaiter(get_hub())
         return ThreadWaiter()
 

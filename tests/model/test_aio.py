@@ -629,3 +629,69 @@ class TestPrograms:
             timeout=30,
             env={"PYTHONASYNCIODEBUG": "1"},
         )
+
+
+class TestOtherThreads:
+    """An OS thread's loop ends with the thread, whoever has started that."""
+
+    @pytest.mark.parametrize("how", ["threading", "_thread", "executor"])
+    def test_loop_ends_with_its_thread(self, how: str) -> None:
+        code = """
+            import _thread, asyncio, gc, os, sys, threading, time
+            import greenify
+            from greenify import aio, futures
+
+            log = []
+            kept = []
+
+            async def endless():
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    await asyncio.sleep(0)
+                    log.append("cancelled")
+
+            async def numbers():
+                try:
+                    yield 1
+                finally:
+                    log.append("closed")
+
+            async def main():
+                kept.append((asyncio.get_running_loop(), asyncio.ensure_future(endless()), numbers()))
+                await anext(kept[-1][2])
+
+            def work():
+                greenify.sleep(0)
+                aio.run(main())
+                log.append("worked")
+
+            def in_a_thread():
+                log.clear()
+                if sys.argv[1] == "threading":
+                    thread = threading.Thread(target=work)
+                    thread.start()
+                elif sys.argv[1] == "_thread":
+                    _thread.start_new_thread(work, ())
+                else:
+                    with futures.NativeThreadPoolExecutor(1) as pool:
+                        pool.submit(work).result()
+                # The end of the OS thread, which nothing waits for.
+                while not kept[-1:] or not kept[-1][0].is_closed():
+                    time.sleep(0.001)
+                assert log == ["worked", "cancelled", "closed"], log
+                assert kept[-1][1].cancelled()
+                kept.clear()
+
+            in_a_thread()
+            assert not aio._servers
+            before = len(os.listdir("/proc/self/fd"))
+            for _ in range(20):
+                in_a_thread()
+            deadline = time.monotonic() + 20
+            while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < deadline:
+                time.sleep(0.001)  # the hub is closed after the loop
+            assert len(os.listdir("/proc/self/fd")) <= before
+            print("end")
+        """
+        assert run_python(code, how, greenify=False, check=True).stdout == "end\n"

@@ -112,6 +112,10 @@ class GreenThread(greenlet):
 
     __slots__ = ("_args", "_function", "_kwargs", "_lives", "end", "hub", "ident", "locals")
 
+    # Set when a raw greenlet is known to have run inside of this one: it may be suspended, and would go on as
+    # a part of the next thread.
+    inner = False
+
     def __init__(self, hub: Hub) -> None:
         greenlet.__init__(self, None, hub.greenlet)
         self._function: Callable[..., object] | None = None
@@ -211,6 +215,7 @@ class GreenThread(greenlet):
             and not hub.abandoned
             and self.parent is hub.greenlet  # it is another one's after a fork (`core.fork`)
             and self.locals is None
+            and not self.inner
             and not has_settings(self)
             and not getweakrefcount(self)
             # No late wake-up, which a raw greenlet's caller would take for its answer.

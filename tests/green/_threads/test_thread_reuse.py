@@ -348,3 +348,81 @@ else:
     raise AssertionError("released twice")
 """
     )
+
+
+class TestRawGreenlets:
+    """A suspended raw greenlet stays a part of the thread that has started it, also when that has ended."""
+
+    @pytest.mark.parametrize(
+        "ask",
+        ["threading.get_ident()", "time.sleep(0)", "threading.Event().wait(0.001)"],
+        ids=["identity", "pause", "wait"],
+    )
+    def test_its_greenlet_is_not_used_again(self, ask: str) -> None:
+        run(
+            f"""
+from greenlet import greenlet
+inner, idents = [], []
+def raw():
+    {ask}
+    back.switch()
+    idents.append(threading.get_ident())
+    lock.acquire()
+    main.switch()
+def first():
+    global back
+    back = getcurrent()
+    idents.append(threading.get_ident())
+    inner.append(greenlet(raw))
+    inner[0].switch()
+in_a_thread(first)
+main, lock, go = getcurrent(), threading.RLock(), threading.Event()
+def second():
+    seen.append(id(getcurrent()))
+    idents.append(threading.get_ident())
+    go.wait()
+    assert not lock.acquire(False)  # it is not this thread's
+thread = threading.Thread(target=second)
+thread.start()
+while len(idents) < 2:
+    time.sleep(0)
+assert not same()
+inner[0].switch()
+assert idents[2] == idents[0] != idents[1]
+go.set()
+thread.join()
+"""
+        )
+
+    def test_one_that_nobody_has_seen_is_a_limit(self) -> None:
+        """docs/limits.md: it has neither waited nor asked for its thread while that lived."""
+        run(
+            """
+from greenlet import greenlet
+inner, idents = [], []
+def raw():
+    back.switch()
+    idents.append(threading.get_ident())
+    main.switch()
+def first():
+    global back
+    back = getcurrent()
+    inner.append(greenlet(raw))
+    inner[0].switch()
+in_a_thread(first)
+main, go = getcurrent(), threading.Event()
+def second():
+    seen.append(id(getcurrent()))
+    idents.append(threading.get_ident())
+    go.wait()
+thread = threading.Thread(target=second)
+thread.start()
+while not idents:
+    time.sleep(0)
+assert same()
+inner[0].switch()
+assert idents[1] == idents[0]
+go.set()
+thread.join()
+"""
+        )
