@@ -233,14 +233,18 @@ class MainHandler:
             return self.original(signum, frame)
         now = _monotonic()
         since = _undelivered.setdefault(signum, now)
-        if since is not now and now - since >= PATIENCE:
+        aside = slices.may_step_aside(hub, frame)
+        if not aside and since is not now and now - since >= PATIENCE:
             # Nobody lets the main greenlet run: what keeps it from running gets the signal.
             _undelivered[signum] = now
             _report_culprit(hub, signum, now - since, frame)
             return self.original(signum, frame)
-        hub.interrupt_main(partial(self._deliver, signum, hub.main_frame() or frame))
-        # Code in C that looks at signals but goes on waiting (`zmq`, `grpc`) would not let main run.
-        slices.step_aside(hub, frame)
+        # Two that come before the first is handled are one, as everywhere in Python.
+        if since is now or not hub.interrupts:
+            hub.interrupt_main(partial(self._deliver, signum, hub.main_frame() or frame))
+        if aside:
+            # Code in C that looks at signals but goes on waiting (zmq, grpc) would not let main run.
+            hub.pause()
         return None
 
     def _deliver(self, signum: int, frame: FrameType | None) -> Any:

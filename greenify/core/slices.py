@@ -37,8 +37,8 @@ __all__ = [
     "forked",
     "give_up",
     "held",
+    "may_step_aside",
     "on_tick",
-    "step_aside",
 ]
 
 SIGNAL: int = signal.SIGVTALRM
@@ -143,22 +143,22 @@ def on_tick(signum: int, frame: FrameType | None) -> None:
     if now != _last:
         _last = now
         return
-    step_aside(hub, frame)
+    if may_step_aside(hub, frame):
+        hub.pause()
 
 
-def step_aside(hub: Hub, frame: FrameType | None) -> None:
-    """From a signal handler that has interrupted `frame`: let the others run, if that is a place for it.
+def may_step_aside(hub: Hub, frame: FrameType | None) -> bool:
+    """Whether a signal handler that has interrupted `frame` may let the others run (`Hub.pause`).
 
-    The call that the handler has interrupted may be one into C code, which goes on when its greenlet does.
+    What it has interrupted may be a call into C code, which goes on when its greenlet does.
     """
     g = getcurrent()
     if not preemptible or _holders or g is hub.greenlet:
-        return
+        return False
     if hub.guests and (hub.is_guest(g) or (g.parent is not None and hub.is_guest(g.parent))):
         # Programs of another scheduler do not expect to be interrupted.
-        return
-    if not _ours(frame):
-        hub.pause()
+        return False
+    return not _ours(frame)
 
 
 def _ours(frame: FrameType | None) -> bool:

@@ -106,10 +106,10 @@ def test_uncaught_it_ends_the_process(mode: Mode) -> None:
 def test_the_sibling_that_computes() -> None:
     # No time slices: the program has taken their signal.  The handler lets main run all the same.
     code = """
-import signal, threading, time
+import os, signal, threading, time
 signal.signal(signal.SIGVTALRM, signal.SIG_IGN)
 def compute():
-    print("computes", flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
     while True: pass
 try:
     threading.Thread(target=compute, daemon=True).start()
@@ -117,11 +117,36 @@ try:
 except KeyboardInterrupt:
     print("main is interrupted", flush=True)
 """
+    assert run_python(code, check=True).stdout == "main is interrupted\n"
+
+
+def test_one_that_has_come_at_the_wrong_moment_follows_the_next() -> None:
+    # A thread in the middle of greenify's own code does not step aside, and may go from there into C.
+    code = """
+import os, signal, threading, time
+import greenify
+from greenify.core import registry as core, slices
+native = greenify.original("time")
+def sit():
+    with slices.held():
+        os.kill(os.getpid(), signal.SIGINT)
+    print("in C", flush=True)
+    native.sleep(1000)
+try:
+    threading.Thread(target=sit, daemon=True).start()
+    threading.Event().wait(60)
+except KeyboardInterrupt:
+    # Once: two that come before the first is handled are one.
+    os.kill(os.getpid(), 0)
+    print("main is interrupted", [hub.interrupts for hub in core.hubs], flush=True)
+"""
     with running_python(code) as child:
-        assert child.readline() == "computes"
+        assert child.readline() == "in C"
+        wait_until_asleep(child.pid)
         child.send_signal(signal.SIGINT)
-        assert child.readline() == "main is interrupted"
-        assert child.wait() == 0
+        assert child.readline() == "main is interrupted [deque([])]"
+        assert child.wait() == 0, child.stderr
+        assert child.stderr == ""
 
 
 class TestWhatCannotStepAside:
