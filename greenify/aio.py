@@ -371,6 +371,8 @@ def close() -> None:
     """End this OS thread's asyncio loop, if there is one: cancel its coroutines, wait for them, and close it.
 
     It ends by itself with its OS thread, the main thread's with the program.  A later `run` starts another.
+    A program that starts thousands of OS threads, each with a loop, calls it in them: the interpreter loses
+    some 600 bytes for every loop that ends with its thread.
     """
     hub = core.current_hub()
     if hub is not None:
