@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         HubError,
         IncompleteReadError,
         LatePatchWarning,
+        LibraryPatchWarning,
         PatchError,
         PyuvMissingError,
         ReadLimitError,
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
         stop,
     )
     from greenify.patches import (
+        LIBRARIES,
         ORDER,
         Change,
         changes,
@@ -118,6 +120,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "LIBRARIES",
     "ORDER",
     "Barrier",
     "BoundedSemaphore",
@@ -134,6 +137,7 @@ __all__ = [
     "HubError",
     "IncompleteReadError",
     "LatePatchWarning",
+    "LibraryPatchWarning",
     "LifoQueue",
     "Lock",
     "NativeThreadPoolExecutor",
@@ -204,6 +208,7 @@ _HOMES = {
         "HubError",
         "IncompleteReadError",
         "LatePatchWarning",
+        "LibraryPatchWarning",
         "PatchError",
         "PyuvMissingError",
         "ReadLimitError",
@@ -244,6 +249,7 @@ _HOMES = {
     ),
     "greenify.patches": (
         "Change",
+        "LIBRARIES",
         "ORDER",
         "changes",
         "is_patched",

@@ -15,6 +15,7 @@ __all__ = [
     "HubError",
     "IncompleteReadError",
     "LatePatchWarning",
+    "LibraryPatchWarning",
     "PatchError",
     "PyuvMissingError",
     "ReadLimitError",
@@ -66,6 +67,10 @@ class RestoreError(PatchError):
 
 class LatePatchWarning(UserWarning):
     """`patch_all` ran after objects it cannot reach were created; the message names them."""
+
+
+class LibraryPatchWarning(UserWarning):
+    """The patch of a library does not fit the version that was imported, which works as if there was none."""
 
 
 class TaskExit(BaseException):

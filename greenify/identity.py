@@ -46,6 +46,8 @@ def current_thread_greenlet() -> greenlet:
         while not hasattr(g, "hub"):
             parent = g.parent
             if parent is None:
+                # A native thread runs the call of the thread that it stands for (`green._foreign.calls`).
+                g = getattr(g, "stands_for", g)
                 break
             adopt = getattr(parent, "adopt", None)
             if adopt is not None and adopt(g):

@@ -154,8 +154,9 @@ class RLock(_Token):
             me = current_thread_greenlet()
         if self._owner is not me:
             # An AttributeError would cost more than all the rest (in a main thread without a hub: 0.9 us).
-            if getattr(me, "hub", None) is None and me.parent is not None:
-                me = current_thread_greenlet()  # no thread, but a greenlet inside of one
+            if getattr(me, "hub", None) is None and (me.parent is not None or me.__dict__):
+                # A greenlet inside of a thread, or a native thread that runs the call of one.
+                me = current_thread_greenlet()
             if self._owner is not me:
                 if blocking is True and timeout == -1:
                     taken = True

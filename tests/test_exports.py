@@ -17,6 +17,7 @@ PUBLIC = {
     "__version__",
     # patching
     "Change",
+    "LIBRARIES",
     "ORDER",
     "changes",
     "is_patched",
@@ -30,6 +31,7 @@ PUBLIC = {
     "GreenifyError",
     "HubError",
     "LatePatchWarning",
+    "LibraryPatchWarning",
     "PatchError",
     "PyuvMissingError",
     "RestoreError",

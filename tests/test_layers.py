@@ -22,7 +22,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("greenify.io",),
     ("greenify.servers",),
     ("greenify.green",),
-    ("greenify.patches",),
+    ("greenify.patches", "greenify.libraries"),
     ("greenify.integrations",),
     ("greenify",),  # the public names
     ("greenify._launcher",),

@@ -96,9 +96,17 @@ def _patch(prog: str, command: Command) -> None:
 def _print(prog: str, command: Command) -> None:
     try:
         if command.kind == "help":
-            from greenify.patches.selection import ORDER
+            import textwrap
 
-            text = HELP.format(prog=prog, python=_python(), patches=", ".join(ORDER))
+            from greenify.patches.selection import LIBRARIES, ORDER
+
+            heading = "Patches of libraries, applied when these are imported: "
+            text = HELP.format(
+                prog=prog,
+                python=_python(),
+                patches=", ".join(ORDER),
+                libraries=textwrap.fill(heading + ", ".join(LIBRARIES), 110),
+            )
         else:
             from greenify._launcher.listing import table, versions
 

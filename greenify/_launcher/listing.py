@@ -18,7 +18,7 @@ def table(only: str | None, skip: str | None) -> str:
     Raises:
         PatchError: see `greenify.patch_all`.
     """
-    from greenify.patches import planned
+    from greenify.patches import planned, planned_libraries
     from greenify.patches.record import MISSING, label
 
     rows = [("PATCH", "REPLACED", "BY")]
@@ -27,6 +27,7 @@ def table(only: str | None, skip: str | None) -> str:
         rows.append(
             (change.patch, change.where + (" (new)" if inherited else ""), label(change.after))
         )
+    rows += planned_libraries(only=only, skip=skip)
     return "\n".join(columns(rows)) + "\n"
 
 

@@ -35,6 +35,7 @@ Options:
   -h, --help     print this help, then exit
 
 Patches: {patches}
+{libraries}
 
 Options of Python itself go before: {python} -X dev -m greenify file
 """

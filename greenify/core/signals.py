@@ -170,6 +170,7 @@ def _report(exc: OSError) -> None:
 # handler that waits while a listener is locked for accepting would hold up other processes.
 _ATOMIC = frozenset(
     {
+        "greenify.green._foreign.calls",
         "greenify.green._sockets.accepting",
         "greenify.green._threads.queue_methods",
         "greenify.green._threads.switches",

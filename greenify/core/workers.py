@@ -1,13 +1,15 @@
 """Native threads for calls that cannot be made cooperative (resolvers, opaque C code, regular files).
 
 The pool grows to its limit only while calls wait for a thread, and an idle thread ends by itself, so a
-program that never resolves a name has no second thread.
+program that never resolves a name has no second thread.  `greenify.green._foreign` says which calls run on
+which pool.
 """
 
 from __future__ import annotations
 
 import _thread
 import atexit
+import threading
 import time
 from _queue import Empty, SimpleQueue
 from collections import deque
@@ -18,7 +20,7 @@ from greenify.core import waiters
 from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.core.waiters import HubWaiter
 
-__all__ = ["Workers", "default_workers", "lookup_workers"]
+__all__ = ["Workers", "default_workers", "forget_name", "lookup_workers", "own_threads"]
 
 T = TypeVar("T")
 
@@ -31,6 +33,24 @@ _PATIENCE = 0.02
 
 # The threads that have been started and do not run yet, each with the generation of its process.
 _starting: set[tuple[int, object]] = set()
+
+# The threads that the program shall not see, likewise.
+_own: set[tuple[int, object]] = set()
+
+_get_ident = _thread.get_ident
+_named: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
+
+
+def own_threads(begun: bool = False) -> int:
+    """How many native threads of greenify's own there are, in all pools that are `hidden`.
+
+    Args:
+        begun: leave out those that the interpreter does not count yet (`_thread._count`).
+    """
+    now = waiters.generation
+    return sum(
+        1 for thread in tuple(_own) if thread[0] == now and not (begun and thread in _starting)
+    )
 
 
 class _Nobody:
@@ -69,15 +89,24 @@ class Workers:
 
     Args:
         limit: the largest number of threads; further calls wait for one of them.
-        idle: seconds after which a thread without work ends.
+        idle: seconds after which a thread without work ends; None if only `dismiss` ends it.
         prompt: how many threads are started as soon as there is work for them.  Beyond, one is started for a
             call that has waited for 20 ms: the calls are slow, and no burst of quick ones.  By default all.
+        hidden: they are greenify's own, and the program shall not find them among its threads.
     """
 
-    def __init__(self, limit: int = 16, idle: float = 10.0, prompt: int | None = None) -> None:
+    def __init__(
+        self,
+        limit: int = 16,
+        idle: float | None = 10.0,
+        prompt: int | None = None,
+        *,
+        hidden: bool = False,
+    ) -> None:
         self.limit = limit
         self.idle = idle
         self.prompt = prompt
+        self.hidden = hidden
         self._reset()
 
     def _reset(self) -> None:
@@ -93,13 +122,6 @@ class Workers:
     def threads(self) -> int:
         """How many threads there are."""
         return len(self._alive) if self._generation == waiters.generation else 0
-
-    @property
-    def running(self) -> int:
-        """How many of them the interpreter counts already (`_thread._count`)."""
-        if self._generation != waiters.generation:
-            return 0
-        return sum((self._generation, me) not in _starting for me in tuple(self._alive))
 
     def resize(self, limit: int) -> None:
         """Change the largest number of threads.  Surplus ones end, when their calls have ended.
@@ -125,7 +147,7 @@ class Workers:
 
     def _rouse(self) -> None:
         """Have an idle thread look whether it shall end.  One that does calls this for the next one."""
-        if len(self._alive) > (self.limit if self.idle else 0):
+        if len(self._alive) > (0 if self.idle == 0 else self.limit):
             nothing = _Job(_Nobody(), _Nobody, (), {})
             nothing.dropped = True
             self._jobs.put(nothing)
@@ -193,11 +215,15 @@ class Workers:
         alive = self._alive
         if not self._enter(me, alive, limit):
             return
-        _starting.add((self._generation, me))
+        thread = (self._generation, me)
+        _starting.add(thread)
+        if self.hidden:
+            _own.add(thread)
         try:
             _start_native(self._work, (me, alive, self._waiting, self._jobs))
         except BaseException:
-            _starting.discard((self._generation, me))
+            _starting.discard(thread)
+            _own.discard(thread)
             alive.discard(me)
             raise
 
@@ -221,7 +247,17 @@ class Workers:
     def _work(
         self, me: object, alive: set[object], waiting: deque[object], jobs: SimpleQueue[_Job]
     ) -> None:
-        _starting.discard((self._generation, me))
+        thread = (waiters.generation, me)
+        _starting.discard(thread)
+        try:
+            self._serve(me, alive, waiting, jobs)
+        finally:
+            _own.discard(thread)
+
+    def _serve(
+        self, me: object, alive: set[object], waiting: deque[object], jobs: SimpleQueue[_Job]
+    ) -> None:
+        generation = waiters.generation
         while True:
             if len(alive) > self.limit:
                 # See `resize`.
@@ -244,7 +280,7 @@ class Workers:
                     # A job that came before we were gone has found no one to call, and perhaps no room
                     # for one more thread.
                     if jobs.empty() or not self._enter(me, alive, self.limit):
-                        if not self.idle:
+                        if self.idle == 0:
                             self._rouse()
                         return
                     continue
@@ -260,8 +296,23 @@ class Workers:
                 job.error = exc
             finished = job.waiter
             del job
+            if generation != waiters.generation:
+                return  # in the child of a fork in that call: the process ends with its only thread
+            if self.hidden:
+                forget_name()
             finished.wake()
             del finished
+
+
+def forget_name() -> None:
+    """At the end of a call, on its native thread: take that out of `threading.enumerate()`.
+
+    Whoever asks for the current thread on a thread that `threading` has not started makes a stand-in of it,
+    which would stay there.
+    """
+    ident = _get_ident()
+    if isinstance(_named.get(ident), threading._DummyThread):
+        _named.pop(ident, None)
 
 
 def _discard(waiting: deque[object], me: object) -> None:
@@ -280,8 +331,8 @@ def _await_beginning() -> None:
 
 atexit.register(_await_beginning)
 
-default_workers = Workers()
+default_workers = Workers(hidden=True)
 
 #: For the look-ups of names alone: one that nobody answers takes its thread for half a minute, and must not
 #: keep others from theirs.  Threads that have nothing to do end after ten seconds, as in every pool.
-lookup_workers = Workers(limit=128, prompt=16)
+lookup_workers = Workers(limit=128, prompt=16, hidden=True)

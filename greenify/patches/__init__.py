@@ -6,7 +6,8 @@
         ...
 
 `ORDER` names the patches.  Each is a file in this folder that holds ``PATCHES`` (see `record.Patch`) and may
-hold ``finish(journal)``; adding one takes that file and a word in `selection.ORDER`.
+hold ``finish(journal)``; adding one takes that file and a word in `selection.ORDER`.  Those of other people's
+libraries are in `greenify.libraries`.
 
 Patching starts no loop, no thread and opens no descriptor.  Any thread may call any function here.
 """
@@ -17,6 +18,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any, overload
@@ -25,10 +27,12 @@ from greenify.core.rivals import rival
 from greenify.errors import LatePatchWarning, PatchError
 from greenify.patches.journal import Journal
 from greenify.patches.late import follow, message
+from greenify.patches.libraries import await_library
 from greenify.patches.record import Change, Patch, label
-from greenify.patches.selection import ORDER, check, choose
+from greenify.patches.selection import LIBRARIES, ORDER, check, choose
 
 __all__ = [
+    "LIBRARIES",
     "ORDER",
     "Change",
     "Patch",
@@ -38,6 +42,7 @@ __all__ = [
     "patch_all",
     "patched",
     "planned",
+    "planned_libraries",
     "restore",
 ]
 
@@ -57,12 +62,12 @@ def patch_all(
     they are, so a second call adds those it names, or does nothing.
 
     Args:
-        only: the names of the patches to apply (see `ORDER`), by default all: an iterable, or a string with
-            commas.
+        only: the names of the patches to apply (see `ORDER` and `LIBRARIES`), by default all: an iterable,
+            or a string with commas.
         skip: names to leave out, in the same form.
 
     Raises:
-        UnknownPatchError: a name is not in `ORDER`; the message lists them.
+        UnknownPatchError: there is no patch of that name; the message lists them.
         PatchError: a patch cannot be applied, or needs one that is left out.  Nothing has been patched.
         LatePatchWarning: only where warnings are turned into errors.  Nothing has been patched.
     """
@@ -101,10 +106,12 @@ def patched(
 
 
 def is_patched(name: str) -> bool:
-    """Whether the patch `name`, one of `ORDER`, is in force.
+    """Whether the patch `name`, one of `ORDER` or `LIBRARIES`, is in force.
+
+    That of a library is so from the call of `patch_all` on, whether the library is imported or not.
 
     Raises:
-        UnknownPatchError: `name` is not in `ORDER`.
+        UnknownPatchError: there is no patch of that name.
     """
     check([name], "is_patched")
     return name in _journal.names()
@@ -165,13 +172,27 @@ def original(owner: ModuleType | type[Any] | str, name: str | None = None) -> An
 def planned(
     *, only: Iterable[str] | str | None = None, skip: Iterable[str] | str | None = None
 ) -> tuple[Change, ...]:
-    """What `patch_all` with these arguments would replace, without doing it."""
+    """What `patch_all` with these arguments would replace in the standard library, without doing it."""
     return tuple(
-        change for name in choose(only, skip) for change in _journal.preview(name, *_load(name))
+        change
+        for name in choose(only, skip)
+        if name not in LIBRARIES
+        for change in _journal.preview(name, *_load(name))
     )
 
 
+def planned_libraries(
+    *, only: Iterable[str] | str | None = None, skip: Iterable[str] | str | None = None
+) -> tuple[tuple[str, str, str], ...]:
+    """What would be replaced in libraries, when they are imported: the patch, the place, and by what."""
+    planned = import_module("greenify.libraries.applying").planned
+    names = [name for name in choose(only, skip) if name in LIBRARIES]
+    return tuple((name, *row) for name in names for row in planned(name))
+
+
 def _load(name: str) -> tuple[tuple[Patch, ...], Callable[[Journal], object] | None]:
+    if name in LIBRARIES:
+        return (), partial(await_library, name)
     module = import_module(f"greenify.patches.{name}")
     patches: tuple[Patch, ...] = module.PATCHES
     return patches, getattr(module, "finish", None)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,18 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["when_imported"]
 
 
-class _PatchingLoader:
-    """Runs a module with its own loader and then the patch."""
+# What is waited for: what to call afterwards, and what to do it in.
+_Action = tuple[Callable[[ModuleType], object], Callable[[], AbstractContextManager[object]]]
 
-    def __init__(
-        self,
-        loader: Any,
-        action: Callable[[ModuleType], object],
-        during: Callable[[], AbstractContextManager[object]],
-    ) -> None:
+
+class _PatchingLoader:
+    """Runs a module with its own loader and then what is to follow."""
+
+    def __init__(self, loader: Any, actions: Sequence[_Action]) -> None:
         self._loader = loader
-        self._action = action
-        self._during = during
+        self._actions = actions
 
     def __getattr__(self, name: str) -> Any:
         # What `runpy` asks of it for ``-m``, and `inspect` and others for the source.
@@ -48,37 +47,55 @@ class _PatchingLoader:
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
-        with self._during():
+        # Those that have been taken back since it was found do not count.
+        with ExitStack() as stack:
+            for _, during in tuple(self._actions):
+                stack.enter_context(during())
             self._loader.exec_module(module)
-        self._action(module)
+        for action, _ in tuple(self._actions):
+            action(module)
 
 
 class _Finder:
-    """Finds one module, once, by asking the finders after itself."""
+    """Finds the modules that somebody waits for, by asking the finders after itself.
 
-    def __init__(
-        self,
-        name: str,
-        action: Callable[[ModuleType], object],
-        during: Callable[[], AbstractContextManager[object]],
-    ) -> None:
-        self._name = name
-        self._action = action
-        self._during = during
+    The only one of ours in `sys.meta_path`, and there only while anybody waits: any other import costs a look
+    into a dictionary.
+    """
+
+    def __init__(self) -> None:
+        self._actions: dict[str, list[_Action]] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != self._name:
+        actions = self._actions.get(fullname)
+        if not actions:
             return None
         for finder in sys.meta_path:
             if finder is self or not hasattr(finder, "find_spec"):
                 continue
             spec = finder.find_spec(fullname, path, target)
             if spec is not None and spec.loader is not None:
-                spec.loader = cast(Any, _PatchingLoader(spec.loader, self._action, self._during))
+                spec.loader = cast(Any, _PatchingLoader(spec.loader, actions))
                 return spec
         return None
+
+    def add(self, name: str, action: _Action) -> None:
+        self._actions.setdefault(name, []).append(action)
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, cast(Any, self))
+
+    def remove(self, name: str, action: _Action) -> None:
+        actions = self._actions[name]
+        actions.remove(action)
+        if not actions:
+            del self._actions[name]
+        if not self._actions and self in sys.meta_path:
+            sys.meta_path.remove(cast(Any, self))
+
+
+_finder = _Finder()
 
 
 def when_imported(
@@ -101,11 +118,6 @@ def when_imported(
         action(module)
         if not again:
             return
-    finder = _Finder(name, action, during)
-    sys.meta_path.insert(0, cast(Any, finder))
-
-    def remove() -> None:
-        if finder in sys.meta_path:
-            sys.meta_path.remove(finder)
-
-    journal.on_undo(remove)
+    waiting = (action, during)
+    _finder.add(name, waiting)
+    journal.on_undo(partial(_finder.remove, name, waiting))

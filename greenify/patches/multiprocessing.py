@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
-from greenify.patches.selection import ORDER
+from greenify.patches.selection import LIBRARIES, ORDER
 
 if TYPE_CHECKING:
     from greenify.patches.journal import Journal
@@ -59,7 +59,7 @@ def _patch_spawn(journal: Journal, spawn: ModuleType) -> None:
     @wraps(plain)
     def get_preparation_data(name: str) -> dict[str, Any]:
         # The child ignores what it does not know.
-        names = [patch for patch in ORDER if patch in journal.names()]
+        names = [patch for patch in (*ORDER, *LIBRARIES) if patch in journal.names()]
         return {"greenify": _PatchChild(names), **plain(name)}
 
     journal.apply(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from greenify.errors import PatchError, UnknownPatchError
 
-__all__ = ["ALIASES", "NEEDS", "ORDER", "check", "choose"]
+__all__ = ["ALIASES", "LIBRARIES", "NEEDS", "ORDER", "check", "choose"]
 
 ORDER: tuple[str, ...] = (
     "time",
@@ -29,12 +29,25 @@ ORDER: tuple[str, ...] = (
 Each is a file in this folder.
 """
 
+LIBRARIES: dict[str, tuple[str, ...]] = {
+    "argon2": ("argon2.low_level",),
+    "bcrypt": ("bcrypt._bcrypt",),
+}
+"""The patches of other people's libraries, each with the modules whose import it waits for.
+
+The names are taken like those of `ORDER` in ``only`` and ``skip``.  Each is a file in `greenify.libraries`,
+which is loaded when one of these modules is.
+"""
+
 NEEDS: dict[str, tuple[str, ...]] = {
     # A green thread that waits in the native SimpleQueue stops the one that would put something in.
     "thread": ("queue",),
     "ssl": ("socket",),
 }
-"""What a patch cannot do without: its cooperative methods rely on what those patches have changed."""
+"""What a patch cannot do without: its cooperative methods rely on what those patches have changed.
+
+The patch of a library that lacks something is left out, unless it is named in ``only``.
+"""
 
 ALIASES: dict[str, str] = {
     "_thread": "thread",
@@ -49,25 +62,28 @@ ALIASES: dict[str, str] = {
 def choose(
     only: Iterable[str] | str | None = None, skip: Iterable[str] | str | None = None
 ) -> tuple[str, ...]:
-    """The names of the chosen patches, in `ORDER`.
+    """The names of the chosen patches, in `ORDER`; then those of `LIBRARIES`.
 
     Args:
         only: the names of the patches to apply, by default all.  A string is a list of names with commas.
         skip: names to leave out.
 
     Raises:
-        UnknownPatchError: a name is not in `ORDER`.
+        UnknownPatchError: a name is neither in `ORDER` nor in `LIBRARIES`.
         PatchError: a chosen patch needs another one that is left out.
     """
-    chosen = set(ORDER if only is None else check(only, "only"))
+    everything = (*ORDER, *LIBRARIES)
+    named = None if only is None else set(check(only, "only"))
     left_out = set(() if skip is None else check(skip, "skip"))
-    chosen -= left_out
-    for name in ORDER:
+    chosen = (set(everything) if named is None else named) - left_out
+    for name in everything:
         if name in chosen:
             missing = [need for need in NEEDS.get(name, ()) if need not in chosen]
-            if missing:
+            if missing and name in LIBRARIES and named is None:
+                chosen.remove(name)
+            elif missing:
                 raise PatchError(_lacks(name, missing, left_out))
-    return tuple(name for name in ORDER if name in chosen)
+    return tuple(name for name in everything if name in chosen)
 
 
 def check(names: Iterable[str] | str, option: str) -> tuple[str, ...]:
@@ -75,11 +91,11 @@ def check(names: Iterable[str] | str, option: str) -> tuple[str, ...]:
     if isinstance(names, str):
         names = [name.strip() for name in names.split(",") if name.strip()]
     names = tuple(names)
-    unknown = [name for name in names if name not in ORDER]
+    unknown = [name for name in names if name not in ORDER and name not in LIBRARIES]
     if unknown:
         raise UnknownPatchError(
             f"{option}: {', '.join(f'there is no patch {n!r}{_hint(n)}' for n in unknown)}; "
-            f"the patches are {', '.join(ORDER)}"
+            f"the patches are {', '.join(ORDER)}; of libraries: {', '.join(LIBRARIES)}"
         )
     return names
 
@@ -90,7 +106,7 @@ def _hint(name: object) -> str:
     import difflib  # for a mistake only
 
     close = ALIASES.get(name.lower()) or next(
-        iter(difflib.get_close_matches(name.lower(), ORDER, 1)), None
+        iter(difflib.get_close_matches(name.lower(), [*ORDER, *LIBRARIES], 1)), None
     )
     return f" (did you mean {close!r}?)" if close else ""
 

@@ -10,7 +10,7 @@ import pytest
 
 import greenify
 from greenify._launcher.options import Command, UsageError, parse
-from greenify.patches.selection import ORDER
+from greenify.patches.selection import LIBRARIES, ORDER
 from tests.launcher.compare import Outcome, assert_same, run
 from tests.support import child_env
 
@@ -96,7 +96,7 @@ class TestMistakes:
             assert (found.code, found.stdout) == (2, "")
             message, rest = found.stderr.split("\n", 1)
             assert "did you mean 'socket'?" in message
-            assert message.endswith(", ".join(ORDER))
+            assert message.endswith(f"{', '.join(ORDER)}; of libraries: {', '.join(LIBRARIES)}")
             assert rest == USAGE
 
     def test_patch_without_what_it_needs(self, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ class TestPrinted:
         assert (found.code, found.stderr) == (0, "")
         head, *lines = found.stdout.splitlines()
         assert head.split() == ["PATCH", "REPLACED", "BY"]
-        assert {line.split()[0] for line in lines} <= set(ORDER)
+        assert {line.split()[0] for line in lines} <= {*ORDER, *LIBRARIES}
         rows = [line.split() for line in lines]
         assert ["time", "time.sleep", "greenify.green.time.sleep"] in rows
         assert ["socket", "socket.socket.accept"] in [row[:2] for row in rows]
@@ -171,7 +171,9 @@ class TestPrinted:
         found = launch("--help", cwd=tmp_path)
         assert (found.code, found.stderr) == (0, "")
         assert found.stdout.startswith(USAGE.splitlines()[0] + "\n")
-        for word in ("--only", "--skip", "--list", "--version", "--help", "-i", "-c", "-m", *ORDER):
+        for word in ("--only", "--skip", "--list", "--version", "--help", "-i", "-c", "-m"):
+            assert word in found.stdout
+        for word in (*ORDER, *LIBRARIES):
             assert word in found.stdout
         assert max(map(len, found.stdout.splitlines()[1:])) <= 120
         assert launch("-h", cwd=tmp_path) == found

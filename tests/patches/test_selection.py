@@ -9,13 +9,13 @@ import pytest
 
 import greenify.patches
 from greenify.errors import PatchError, UnknownPatchError
-from greenify.patches.selection import ALIASES, NEEDS, ORDER, choose
+from greenify.patches.selection import ALIASES, LIBRARIES, NEEDS, ORDER, choose
 
 
 class TestChoose:
     def test_everything_by_default(self) -> None:
-        assert choose() == ORDER
-        assert choose(None, ()) == ORDER
+        assert choose() == (*ORDER, *LIBRARIES)
+        assert choose(None, ()) == choose()
 
     def test_order_is_ours(self) -> None:
         assert choose(["socket", "time"]) == ("time", "socket")
@@ -35,7 +35,20 @@ class TestChoose:
         assert choose(["time"], ["time"]) == ()
 
     def test_skip(self) -> None:
-        assert choose(skip="ssl") == tuple(name for name in ORDER if name != "ssl")
+        assert choose(skip="ssl") == tuple(name for name in choose() if name != "ssl")
+
+    def test_libraries(self) -> None:
+        assert choose("bcrypt") == ("bcrypt",)
+        assert choose("bcrypt, time") == ("time", "bcrypt")
+        assert "bcrypt" not in choose(skip=["bcrypt"])
+
+    def test_a_library_that_lacks_something_is_left_out(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(NEEDS, "bcrypt", ("ssl",))
+        assert "bcrypt" in choose() and "bcrypt" not in choose(skip="ssl")
+        with pytest.raises(PatchError, match="'bcrypt' needs 'ssl': name that in only"):
+            choose("bcrypt")
 
     def test_unknown_names_are_all_named(self) -> None:
         with pytest.raises(UnknownPatchError) as caught:
@@ -45,7 +58,7 @@ class TestChoose:
         assert "'sokcet' (did you mean 'socket'?)" in text
         assert "'threading' (did you mean 'thread'?)" in text
         assert "'zzz'; the patches are" in text
-        assert text.endswith(", ".join(ORDER))
+        assert f"{', '.join(ORDER)}; of libraries: {', '.join(LIBRARIES)}" in text
         with pytest.raises(UnknownPatchError, match=r"^skip: "):
             choose(skip=["nope"])
 
@@ -70,7 +83,8 @@ class TestTables:
     def test_needs_come_first(self) -> None:
         for name, needs in NEEDS.items():
             for need in needs:
-                assert ORDER.index(need) < ORDER.index(name)
+                everything = (*ORDER, *LIBRARIES)
+                assert everything.index(need) < everything.index(name)
 
     def test_aliases_lead_to_patches(self) -> None:
         assert set(ALIASES.values()) <= set(ORDER)
@@ -84,3 +98,6 @@ class TestTables:
             if re.search(r"^ *PATCHES\b", path.read_text(), re.M)
         }
         assert files == set(ORDER)
+
+    def test_the_names_of_libraries_are_others(self) -> None:
+        assert not set(ORDER) & set(LIBRARIES) and not set(ALIASES) & set(LIBRARIES)

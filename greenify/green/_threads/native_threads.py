@@ -10,7 +10,7 @@ import _thread
 from typing import Any
 
 from greenify.core.fork import fork_hooks
-from greenify.core.workers import Workers, default_workers, lookup_workers
+from greenify.core.workers import Workers, own_threads
 from greenify.locks import deadline_from
 
 __all__ = ["HandleStandIn", "LockStandIn", "shut_down_natives"]
@@ -19,7 +19,7 @@ _native_shutdown = getattr(_thread, "_shutdown", None)
 _native_count = _thread._count
 
 # Not the pool that resolves names: joins may last for ever.
-_joiners = Workers(limit=1000, idle=0.0)
+_joiners = Workers(limit=1000, idle=0.0, hidden=True)
 fork_hooks.append(_joiners._reset)
 
 
@@ -110,6 +110,5 @@ class HandleStandIn:
 
 def shut_down_natives() -> None:
     """Join the native threads that are not daemons, as the interpreter does at its end (from 3.13 on)."""
-    ours = sum(pool.threads for pool in (default_workers, lookup_workers, _joiners))
-    if _native_shutdown is not None and _native_count() > ours:
+    if _native_shutdown is not None and _native_count() > own_threads():
         _joiners.run(_native_shutdown)

@@ -22,10 +22,11 @@ from greenify.core import slices
 from greenify.core.entries import Throw
 from greenify.core.hub import Hub
 from greenify.core.registry import hubs, on_new_hub
-from greenify.core.workers import default_workers, lookup_workers
+from greenify.core.workers import own_threads
 from greenify.errors import TaskExit
 from greenify.event import Event
 from greenify.green._copies.builtin import bound_twin
+from greenify.green._foreign import library_threads
 from greenify.green._threads.handles import (
     Sentinel,
     ThreadHandle,
@@ -303,6 +304,12 @@ def _launch(
         # No thread would ever run.  Up to CPython 3.11 the interpreter starts one that dies at once, then it
         # raises an error.
         return int(_native_start(function, args, kwargs))
+    if library_threads.packages and library_threads.wanted(function):
+        finish = None if handle is None else handle._finish
+        ident = library_threads.launch(function, args, kwargs, finish)
+        if handle is not None:
+            handle._ident = ident
+        return ident
     hub = core.home_hub()
     if hub.foreign():
         return _launch_there(hub, function, args, kwargs, handle)
@@ -382,8 +389,7 @@ def count() -> int:
     """The number of threads that run, green and native, without the main one and our own workers."""
     return (
         int(_native_count())
-        - default_workers.running
-        - lookup_workers.running
+        - own_threads(begun=True)
         + sum(isinstance(task, GreenThread) for hub in tuple(hubs) for task in tuple(hub.tasks))
     )
 
@@ -395,6 +401,12 @@ def set_sentinel() -> Any:
         if current.end is None:
             current.end = Sentinel(current)
         return current.end
+    ends = library_threads.ends()
+    if ends is not None:
+        # A native thread of a library: green threads join it.
+        sentinel = Sentinel(current)
+        ends.append(sentinel._finish)
+        return sentinel
     if current.parent is None and not hasattr(current, "hub") and _native_set_sentinel is not None:
         return _native_set_sentinel()
     return Lock()

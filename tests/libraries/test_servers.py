@@ -1,0 +1,63 @@
+"""The servers themselves: each answers in its own protocol, and ends with the tests."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.libraries import servers
+from tests.libraries.servers import Server
+
+
+def _answer(server: Server, question: bytes) -> bytes:
+    with socket.create_connection((server.host, server.port), timeout=30) as sock:
+        sock.sendall(question)
+        return sock.recv(1000)
+
+
+#: A question that the server has an answer for, and how that begins.
+QUESTIONS: dict[str, tuple[bytes, Callable[[bytes], bool]]] = {
+    # A request for TLS, which is refused.
+    "postgres": (b"\0\0\0\x08\x04\xd2\x16\x2f", lambda answer: answer == b"N"),
+    # It speaks first.
+    "mariadb": (b"", lambda answer: b"MariaDB" in answer),
+    "redis": (b"PING\r\n", lambda answer: answer == b"+PONG\r\n"),
+    "memcached": (b"version\r\n", lambda answer: answer.startswith(b"VERSION 1.")),
+    "rabbitmq": (b"AMQP\0\0\x09\x01", lambda answer: b"RabbitMQ" in answer),
+    # An anonymous bind.
+    "slapd": (
+        b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\x00\x80\x00",
+        lambda answer: answer.startswith(b"\x30\x0c\x02\x01\x01\x61"),
+    ),
+}
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", servers.PACKAGES)
+def test_it_answers(name: str, request: pytest.FixtureRequest) -> None:
+    server: Server = request.getfixturevalue(name)
+    question, expected = QUESTIONS[name]
+    assert expected(_answer(server, question))
+
+
+@pytest.mark.servers
+def test_it_ends(tmp_path: Path) -> None:
+    if servers.missing("redis") and not servers.required():
+        pytest.skip(str(servers.missing("redis")))
+    with servers.running("redis", tmp_path) as server:
+        assert _answer(server, b"PING\r\n") == b"+PONG\r\n"
+    with pytest.raises(ProcessLookupError):
+        os.kill(server.pid, 0)
+
+
+def test_every_server_has_a_row_a_start_and_a_question() -> None:
+    assert servers.PACKAGES.keys() == servers._STARTS.keys() == QUESTIONS.keys()
+
+
+def test_what_is_missing_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "find", lambda program: None)
+    assert servers.missing("slapd") == "no slapd, slapadd: apt-get install slapd"
