@@ -26,6 +26,7 @@ from greenify.green._sockets.state import (
     file_flags,
     low_water,
     make_nonblocking,
+    options_used,
     refuses,
     settle,
     state_of,
@@ -52,6 +53,8 @@ _native_sendfile = getattr(os, "sendfile", None)
 _KERNEL_LIMITS = {_socket.SO_RCVTIMEO: False, _socket.SO_SNDTIMEO: True}
 # How long another process may be about to accept, in seconds.
 _MOMENT = 0.0005
+# What the kernel is asked for once somebody has set it.
+_ASKED_FOR = (_socket.SO_LINGER, _socket.SO_RCVLOWAT)
 _TIMEVAL = struct.Struct("@ll")
 
 
@@ -205,7 +208,8 @@ def setsockopt(self: Any, *args: Any) -> None:
         if state.limits is None:
             state.limits = {}
         state.limits[_KERNEL_LIMITS[args[1]]] = seconds + microseconds / 1e6
-    elif len(args) == 3 and args[0] == _socket.SOL_SOCKET and args[1] == _socket.SO_RCVLOWAT:
+    elif len(args) >= 3 and args[0] == _socket.SOL_SOCKET and args[1] in _ASKED_FOR:
+        options_used.add(args[1])
         state = state_of(self)
         if state.stream:
             state.lowat = 0
@@ -247,6 +251,7 @@ def _real_close(
     self: Any,
     _ss: Any = _native,
     _forget: Any = core.forget,
+    _used: set[int] = options_used,
     _internet: Any = (_socket.AF_INET, _socket.AF_INET6),
     _linger: Any = (_socket.SOL_SOCKET, _socket.SO_LINGER, closing.ANSWER),
     _aside: bytes = closing.ASIDE,
@@ -256,7 +261,7 @@ def _real_close(
     fd = _ss.fileno(self)
     if fd >= 0:
         _forget(fd)
-        if _ss.family.__get__(self) in _internet:
+        if _linger[1] in _used and _ss.family.__get__(self) in _internet:
             try:
                 lingers = not _ss.getsockopt(self, *_linger).startswith(_aside)
             except OSError:

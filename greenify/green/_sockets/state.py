@@ -42,6 +42,7 @@ __all__ = [
     "file_flags",
     "low_water",
     "make_nonblocking",
+    "options_used",
     "refuses",
     "register",
     "restore_natively",
@@ -92,6 +93,10 @@ class FileFlags:
 
 
 file_flags = FileFlags()
+
+#: Those of SO_LINGER and SO_RCVLOWAT that this process has ever set: the kernel is only asked for these (the
+#: options of a connection that is made, used and closed would cost a twentieth of all that).
+options_used: set[int] = set()
 
 
 class SocketState:
@@ -251,6 +256,8 @@ def at_end(sock: socket.socket, state: SocketState, waited: bool) -> bool:
 def low_water(sock: socket.socket, state: SocketState) -> int:
     """SO_RCVLOWAT: a receive without a time-out waits for so many bytes (or for as many as it asks for)."""
     if not state.lowat:
+        if _socket.SO_RCVLOWAT not in options_used:
+            return 1
         state.lowat = _native.getsockopt(sock, _socket.SOL_SOCKET, _socket.SO_RCVLOWAT)
     return state.lowat
 

@@ -25,6 +25,7 @@ from greenify.green._sockets.state import (
     deadline_of,
     file_flags,
     low_water,
+    options_used,
     refuses,
     register,
     settle,
@@ -126,7 +127,7 @@ def _first(sock: Any, state: SocketState, method: Any, wholly: Any, *args: Any) 
     A function of its own, for the frame in which an exception came up stays in memory until its function
     ends (256 bytes for each connection that waits for its first data).
     """
-    if state.lowat != 1 and low_water(sock, state) > 1:
+    if options_used and low_water(sock, state) > 1:
         return _receive(sock, state, method, wholly, 0, *args)
     try:
         return method(sock, *args, _DONTWAIT)
