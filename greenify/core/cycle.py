@@ -186,10 +186,12 @@ class Cycle:
                     fire()
                 continue
             self._rounds = ROUNDS
-            self.hurry = False
+            hurry, self.hurry = self.hurry, False
             if self._looked:
                 # Just now, by the greenlet that left (`_next_round`).
                 self._looked = False
+            elif hurry:
+                self.news_first(look)
             else:
                 look()
             if not ready:
@@ -207,6 +209,19 @@ class Cycle:
             finally:
                 self.in_loop = False
         self.poll()
+
+    def news_first(self, look: Callable[[], None]) -> None:
+        """Look by ``look()``, and put what that has made ready before the others: they compute.
+
+        Behind a slice of each of them, who waits for the network would lose two turns with every round trip
+        (beside four that compute 155 ms of computing, instead of 23).
+        """
+        ready = self.ready
+        before = len(ready)
+        look()
+        news = len(ready) - before
+        if 0 < news < len(ready):
+            ready.rotate(news)
 
     def poll(self) -> None:
         """Make ready what the kernel reports, without blocking."""

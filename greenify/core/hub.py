@@ -254,8 +254,11 @@ class Hub(Cycle):
         else:
             # A look at the kernel queue by way of the hub costs 0.5 us more if something has come.
             self._rounds = ROUNDS
-            self.hurry = False
-            self.poll()
+            if self.hurry:
+                self.hurry = False
+                self.news_first(self.poll)
+            else:
+                self.poll()
             if ready[0] is END:
                 if len(ready) == 1:
                     self._looked = True
@@ -325,6 +328,12 @@ class Hub(Cycle):
             self.park()
         elif self.next().switch():
             self.run_interrupts()
+
+    def step_aside(self) -> None:
+        """As `pause`, for who has computed for a whole slice: what the kernel has to report goes first."""
+        if not (self.users or self.guests or self.interrupts):
+            self.news_first(self.poll)
+        self.pause()
 
     def breathe(self) -> bool:
         """Let the others run unless they have since the last call: for calls that need not wait.

@@ -144,7 +144,7 @@ def on_tick(signum: int, frame: FrameType | None) -> None:
         _last = now
         return
     if may_step_aside(hub, frame):
-        hub.pause()
+        hub.step_aside()
 
 
 def may_step_aside(hub: Hub, frame: FrameType | None) -> bool:

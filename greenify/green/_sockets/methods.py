@@ -65,13 +65,14 @@ def accept(self: Any) -> tuple[stdlib_socket.socket, Any]:
     if not state.blocking:
         fd, address = native(self)
     elif state.timeout is None:
+        deadline = deadline_of(state)
         waited = False
         while True:
             found = try_accept(self, waited)
             if found is BUSY:
                 core.sleep(_MOMENT)
             elif found is None:
-                wait_for(self, state, False, None)
+                wait_for(self, state, False, deadline)
                 waited = True
             else:
                 fd, address = found

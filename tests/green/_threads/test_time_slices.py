@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.green.programs import run
 from tests.support import run_python
 
 LAYERS = [False, "patch_all"]
@@ -138,3 +139,48 @@ print("over")
 """
     result = run_python(code, greenify=False, timeout=60)
     assert (result.returncode, result.stdout) == (0, "over\n"), result.stderr
+
+
+def test_news_come_before_others_that_compute() -> None:
+    # A round trip costs two turns of those that compute, however many there are.
+    run(
+        """
+    left, right = tcp_pair()
+    stopped = False
+    counts = [0] * 8
+
+    def compute(number):
+        while not stopped:
+            counts[number] += 1
+            sum(range(100))
+
+    def answer():
+        while right.recv(1):
+            right.send(b"y")
+
+    answering = Thread(answer)
+    computing = [Thread(compute, number) for number in range(len(counts))]
+    settle()
+    ran = []
+    for _ in range(15):
+        before = counts.copy()
+        left.send(b"x")
+        assert left.recv(1) == b"y"
+        ran.append(sum(now != then for now, then in zip(counts, before)))
+    # They get their turns all the same.
+    limit = time.monotonic() + LONG
+    while not all(counts):
+        assert time.monotonic() < limit
+        left.send(b"x")
+        assert left.recv(1) == b"y"
+    stopped = True
+    for each in computing:
+        each.end()
+    left.close()
+    answering.end()
+    right.close()
+    # A tick may come where it cannot end a slice, now and then.
+    assert sorted(ran)[7] <= 4, ran
+    """,
+        "patch_all",
+    )
