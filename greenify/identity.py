@@ -3,7 +3,7 @@
 A thread is a greenlet that has the attribute ``hub``: a task, or the main greenlet of an OS thread that
 runs a hub.  Raw greenlets that a user starts (SQLAlchemy does) run inside the thread that started them; the
 hub's own greenlet, in which finalisers may run, counts as the main thread; an OS thread without a hub is
-its root greenlet.  The hub of another scheduler says by its attribute ``adopt`` which of the greenlets below
+its root greenlet.  The hub of another scheduler says by its attribute ``greenify_adopt`` which of those below
 it are threads.
 """
 
@@ -49,7 +49,7 @@ def current_thread_greenlet() -> greenlet:
                 # A native thread runs the call of the thread that it stands for (`green._foreign.calls`).
                 g = getattr(g, "stands_for", g)
                 break
-            adopt = getattr(parent, "adopt", None)
+            adopt = getattr(parent, "greenify_adopt", None)
             if adopt is not None and adopt(g):
                 break
             g = parent

@@ -154,7 +154,7 @@ class Cycle(KernelQueue):
             guest = self._guest = Guest(hub, self._queue)
             # For gevent.util: not one of the program's greenlets.
             hub.greenlet.greenlet_tree_is_ignored = True  # type: ignore[attr-defined]
-        me.adopt = adopt
+        me.greenify_adopt = adopt
         guest.enter(me)
         # Lets the hub begin: from here on it stands in the middle of a round whenever we run.
         guest.turn()

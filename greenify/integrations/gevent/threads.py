@@ -7,9 +7,9 @@ thread that runs gevent's hub.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
+from greenify.identity import on_task_end
 from greenify.local import forget_thread
 
 __all__ = ["adopt"]
@@ -30,9 +30,5 @@ def adopt(g: Any) -> bool:
 
 def _ended(g: Any) -> None:
     forget_thread(g)
-    threading: Any = sys.modules.get("threading")
-    if threading is not None:
-        found = threading._active.get(g.ident)
-        # What `threading.current_thread` has made for it.
-        if isinstance(found, threading._DummyThread):
-            del threading._active[g.ident]
+    for function in on_task_end:
+        function(g.ident)
