@@ -1,6 +1,6 @@
 """The cooperative twin of `signal`: handlers run in the main thread's greenlet, waiting for signals parks.
 
-The signal mask stays that of the OS thread: a greenlet that blocks a signal blocks it for its siblings too.
+The main thread's signal mask is the OS thread's own, but for the signal of the time slices.
 """
 
 from __future__ import annotations
@@ -72,6 +72,12 @@ def _require_main(function: str) -> None:
         raise ValueError(f"{function} only works in main thread of the main interpreter")
 
 
+def _take_over_slices() -> None:
+    """The program uses the signal or the timer of the time slices itself."""
+    slices.give_up()
+    give_back_slices()
+
+
 def _unwrap(handler: Any) -> Any:
     if handler is slices.on_tick:
         return _signal.SIG_DFL
@@ -89,7 +95,7 @@ def signal(signalnum: int, handler: Handler) -> Any:
     """
     _require_main("signal")
     if signalnum == slices.SIGNAL:
-        slices.give_up()
+        _take_over_slices()
     if callable(handler) and not isinstance(handler, MainHandler):
         handler = MainHandler(handler)
     before = _unwrap(_native_signal(signalnum, handler))
@@ -181,7 +187,7 @@ def pthread_kill(thread_id: int, signalnum: int, /) -> None:
 def setitimer(which: int, seconds: float, interval: float = 0.0, /) -> tuple[float, float]:
     """`signal.setitimer`.  The virtual timer, once the user sets it, is the user's."""
     if which == slices.TIMER:
-        slices.give_up()
+        _take_over_slices()
     return _native_setitimer(which, seconds, interval)
 
 
@@ -212,7 +218,7 @@ def pthread_sigmask(how: int, mask: Iterable[int]) -> set[Any]:
     """
     hub = current_hub()
     if hub is None or hub.in_main():
-        return _native_pthread_sigmask(how, mask)
+        return _main_mask(how, mask)
     numbers = frozenset(map(int, mask))
     for number in numbers:
         if not 0 < number < _signal.NSIG:
@@ -221,7 +227,7 @@ def pthread_sigmask(how: int, mask: Iterable[int]) -> set[Any]:
     before = _masks.get(thread)
     if before is None:
         # A thread begins with the mask of whoever starts it; most never change theirs.
-        before = frozenset(map(int, _native_pthread_sigmask(_signal.SIG_BLOCK, ())))
+        before = frozenset(map(int, _main_mask(_signal.SIG_BLOCK, ())))
     if how == _signal.SIG_BLOCK:
         _masks[thread] = before | numbers
     elif how == _signal.SIG_UNBLOCK:
@@ -231,6 +237,50 @@ def pthread_sigmask(how: int, mask: Iterable[int]) -> set[Any]:
     else:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     return {_named(number) for number in before}
+
+
+# Whether the main thread has blocked the signal of the time slices, as far as it knows.
+_slices_blocked = False
+
+
+def _main_mask(how: int, mask: Iterable[int]) -> set[Any]:
+    """The mask of the OS thread, where the signal of the time slices stays unblocked as long as it is ours.
+
+    Servers that take their signals with `sigwait` block all there are.
+    """
+    global _slices_blocked
+    if not slices.allowed or not is_main_thread():
+        return _native_pthread_sigmask(how, mask)
+    numbers = list(mask)
+    if how == _signal.SIG_BLOCK and numbers == [slices.SIGNAL]:
+        # Not along with others: it is this one that the program wants.
+        _take_over_slices()
+        return _native_pthread_sigmask(how, numbers)
+    others = [number for number in numbers if number != slices.SIGNAL]
+    before = _native_pthread_sigmask(how, others)
+    if _slices_blocked:
+        before.add(_named(slices.SIGNAL))
+    if how == _signal.SIG_SETMASK:
+        _slices_blocked = len(others) < len(numbers)
+    elif len(others) < len(numbers):
+        _slices_blocked = how == _signal.SIG_BLOCK
+    return before
+
+
+def keep_slices() -> None:
+    """Unblock the signal of the time slices, if the main OS thread has it blocked; see `give_back_slices`."""
+    global _slices_blocked
+    if is_main_thread() and slices.SIGNAL in _native_pthread_sigmask(_signal.SIG_BLOCK, ()):
+        _native_pthread_sigmask(_signal.SIG_UNBLOCK, (slices.SIGNAL,))
+        _slices_blocked = True
+
+
+def give_back_slices() -> None:
+    """Block the signal of the time slices, if the main thread wants that; for its OS thread."""
+    global _slices_blocked
+    if _slices_blocked and is_main_thread():
+        _slices_blocked = False
+        _native_pthread_sigmask(_signal.SIG_BLOCK, (slices.SIGNAL,))
 
 
 def _named(number: int) -> int:
@@ -288,6 +338,12 @@ def sigtimedwait(sigset: Iterable[int], timeout: float, /) -> Any:
 
 def _take(sigset: Iterable[int], deadline: float | None) -> Any:
     numbers = frozenset(sigset)
+    if slices.SIGNAL in numbers and slices.allowed:
+        if len(numbers) == 1:
+            _take_over_slices()
+        else:
+            # Blocked, as whatever is waited for, it would end the time slices.
+            numbers -= {slices.SIGNAL}
     found = _look(numbers)
     if found is not None:
         return found

@@ -35,6 +35,8 @@ PATCHES = (Patch(signal, replace=_replaced),)
 
 
 def finish(journal: Journal) -> None:
-    """Wrap the handlers that are installed already: at least Python's own for SIGINT."""
+    """Wrap the handlers that are installed already (at least Python's own for SIGINT); mind the mask."""
     journal.on_undo(green.unwrap_handlers)
     green.wrap_handlers()
+    journal.on_undo(green.give_back_slices)
+    green.keep_slices()

@@ -12,13 +12,15 @@ import os
 import posix
 import sys
 import threading
+import time
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from greenify.core import slices
 from greenify.green import _thread as _thread_twin
-from greenify.green._threads import import_lock, thread_settings, tracing
+from greenify.green._copies.builtin import builtin_twin
+from greenify.green._threads import clocks, import_lock, thread_settings, tracing
 from greenify.green._threads import thread as green
 from greenify.green._threads.async_exc import make_set_async_exc
 from greenify.green._threads.conditions import (
@@ -28,6 +30,7 @@ from greenify.green._threads.conditions import (
     complete_events,
     event_attributes,
 )
+from greenify.green._threads.ctypes_errno import Errno
 from greenify.green._threads.dummies import forget_dummies
 from greenify.green._threads.native_threads import HandleStandIn, LockStandIn
 from greenify.patches.importing import when_imported
@@ -111,6 +114,7 @@ PATCHES = (
     Patch(threading.Condition, replace=CONDITION_METHODS),
     Patch(threading._RLock, replace=RLOCK_METHODS),
     Patch(threading.Event, replace=_event, add=_event_new),
+    Patch(time, replace=clocks.REPLACED),
     Patch(os, replace=_exec),
     Patch(posix, replace=_exec),
     Patch(
@@ -135,6 +139,7 @@ def finish(journal: Journal) -> None:
     if sys.version_info < (3, 12):
         when_imported(journal, "cProfile", partial(_patch_profiler, journal))
     when_imported(journal, "ctypes", partial(_patch_ctypes, journal))
+    when_imported(journal, "resource", partial(_patch_resource, journal))
 
 
 def _patch_profiler(journal: Journal, module: ModuleType) -> None:
@@ -147,7 +152,20 @@ def _patch_ctypes(journal: Journal, ctypes: ModuleType) -> None:
     name = "PyThreadState_SetAsyncExc"
     api: Any = ctypes.pythonapi
     twin = make_set_async_exc(ctypes)
-    journal.apply("thread", (), lambda journal: journal.replace(api, name, twin))
+    errno = Errno(ctypes)
+    set_errno = builtin_twin(vars(ctypes)["set_errno"], errno.setter())
+    patches = (
+        Patch(vars(ctypes)["CDLL"], replace={"__init__": errno.library()}),
+        Patch(ctypes, replace={"CFUNCTYPE": errno.function_type(), "set_errno": set_errno}),
+        Patch(sys.modules["_ctypes"], replace={"set_errno": set_errno}),
+    )
+    journal.apply("thread", patches, lambda journal: journal.replace(api, name, twin))
+
+
+def _patch_resource(journal: Journal, resource: ModuleType) -> None:
+    if hasattr(resource, "RUSAGE_THREAD"):  # Linux has it
+        twin = clocks.make_getrusage(resource)
+        journal.apply("thread", (Patch(resource, replace={"getrusage": twin}),))
 
 
 def _renew_handles(journal: Journal, threads: list[Any]) -> None:

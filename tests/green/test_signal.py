@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 
 from tests.green.test_os import BOTH, PRELUDE, check
-from tests.support import running_python, switches, wait_until_asleep
+from tests.support import run_python, running_python, switches, wait_until_asleep
 
 # How the main thread of a child waits for ever, in the program's own terms.
 WAITS = {
@@ -679,3 +679,97 @@ threading.Thread(target=announce, daemon=True).start()
         before = wait_until_asleep(process.pid)
         time.sleep(0.3)
         assert switches(process.pid) == before
+
+
+class TestMask:
+    @BOTH
+    def test_all_signals_blocked(self, mode: bool) -> None:
+        """As servers do that take theirs with `sigwait`: threads that compute let the others run."""
+        code = """
+import signal
+before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+def mask():
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+assert mask() == signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+
+def compute(done):
+    while not done:
+        pass
+
+def takes_turns():
+    done = []
+    threads = [threading.Thread(target=compute, args=(done,)) for _ in range(2)]
+    threads.append(threading.Thread(target=done.append, args=(1,)))
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+
+takes_turns()
+
+# While the main thread waits for all of them, too.
+def send():
+    takes_turns()
+    os.kill(os.getpid(), signal.SIGUSR1)
+thread = threading.Thread(target=send)
+thread.start()
+assert signal.sigwait(signal.valid_signals()) == signal.SIGUSR1
+thread.join()
+assert signal.pthread_sigmask(signal.SIG_SETMASK, before) == signal.valid_signals() - {9, signal.SIGSTOP}
+assert mask() == before == set()
+
+for wrong in ((99, ()), (signal.SIG_BLOCK, [999])):
+    try:
+        signal.pthread_sigmask(*wrong)
+    except (OSError, ValueError) as exc:
+        print(exc)
+takes_turns()
+"""
+        assert check(dedent(code), mode) == check(dedent(code), False)
+
+    @BOTH
+    def test_the_signal_of_the_time_slices(self, mode: bool) -> None:
+        """It can be blocked, waited for and handled like any other."""
+        code = """
+import signal
+number = signal.SIGVTALRM
+thread = threading.Thread(target=int)
+thread.start()
+thread.join()
+def mask():
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+assert mask() == {number}
+signal.pthread_kill(threading.get_ident(), number)
+assert signal.sigwait({number}) == number and mask() == {number}
+seen = []
+signal.signal(number, lambda *args: seen.append(1))
+signal.pthread_kill(threading.get_ident(), number)
+assert signal.sigpending() == {number} and not seen
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+assert seen == [1] and mask() == set()
+"""
+        check(dedent(code), mode)
+
+    def test_blocked_before_the_patch(self) -> None:
+        code = """
+import signal, threading
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGVTALRM, signal.SIGUSR1})
+def mask():
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+import greenify
+greenify.patch_all()
+assert mask() == {signal.SIGVTALRM, signal.SIGUSR1}
+done = []
+def compute():
+    while not done:
+        pass
+threads = [threading.Thread(target=compute), threading.Thread(target=done.append, args=(1,))]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+greenify.restore()
+assert mask() == {signal.SIGVTALRM, signal.SIGUSR1}
+"""
+        run_python(code, greenify=False, check=True)
