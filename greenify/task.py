@@ -14,6 +14,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from greenify import core
 from greenify.core.entries import Throw
+from greenify.core.tracebacks import hide_wait, skip_frames
 from greenify.errors import HubError, TaskExit
 from greenify.event import Event
 from greenify.identity import on_task_end
@@ -106,6 +107,7 @@ class Task(Generic[T]):
         # Called with the task at its end; it then is the one that reports an error (`TaskGroup`).
         self._observer: Callable[[Task[Any]], None] | None = None
         self._to_raise: BaseException | None = None
+        self._thrown: tuple[BaseException, ...] = ()
         self._result: T | None = None
         self._exception: BaseException | None = None
 
@@ -148,8 +150,10 @@ class Task(Generic[T]):
             self._result = self.run()
         except (TaskExit, GreenletExit) as exc:
             self._exception = exc
+            self._tidy(exc)
         except BaseException as exc:
             self._exception = exc
+            self._tidy(exc)
             if (
                 self._observer is None
                 and self._greenlet is not None
@@ -161,12 +165,16 @@ class Task(Generic[T]):
             self._target = None
             self._args = ()
             self._kwargs = {}
+            self._thrown = ()
+
+    def _tidy(self, exc: BaseException) -> None:
+        """Leave our own frames out of the traceback of what has ended the task."""
+        skip_frames(exc, __file__)
+        if any(exc is thrown for thrown in self._thrown):
+            hide_wait(exc)
 
     def _report(self, exc: BaseException) -> None:
-        trace = exc.__traceback__
-        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
-            trace = trace.tb_next  # without our own frames
-        text = "".join(traceback.format_exception(type(exc), exc, trace))
+        text = "".join(traceback.format_exception(exc))
         logging.getLogger("greenify").error(
             "%s, started at %s, has failed:\n%s", self.name, self._origin, text
         )
@@ -249,6 +257,7 @@ class Task(Generic[T]):
         if not g:
             self._to_raise = error  # it has not begun: it will find this when it does
         else:
+            self._thrown += (error,)
             g.hub.ready.append(Throw(g, error))
 
 

@@ -13,6 +13,7 @@ from greenlet import getcurrent
 from greenify import core
 from greenify.core.entries import Throw
 from greenify.core.timers import Entry
+from greenify.core.tracebacks import hide_wait
 from greenify.errors import HubError
 
 __all__ = ["Timeout", "with_timeout"]
@@ -57,6 +58,7 @@ class Timeout(BaseException):
         self._entry: Entry | None = None
         self._hub: core.Hub | None = None
         self._target: Any = None
+        self._raised: BaseException | None = None  # what was thrown into a wait
 
     def __str__(self) -> str:
         if self.seconds is None:
@@ -97,6 +99,7 @@ class Timeout(BaseException):
             raised = self.exception()
         else:
             raised = self.exception
+        self._raised = raised
         hub.ready.append(Throw(target, raised, self))
 
     def cancel(self) -> None:
@@ -105,6 +108,9 @@ class Timeout(BaseException):
         if entry is not None and self._hub is not None:
             self._hub.timers.cancel(entry)
         self._target = None
+        raised, self._raised = self._raised, None
+        if raised is not None:
+            hide_wait(raised)
 
     def wanted(self) -> bool:
         """Whether an exception that is on its way shall still arrive."""

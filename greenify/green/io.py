@@ -21,9 +21,12 @@ from greenify.green._files.buffered import (
 from greenify.green._files.buffered import (
     CooperativeBufferedWriter as BufferedWriter,
 )
+from greenify.green._files.fileobject import (
+    CooperativeFileIO as FileIO,
+)
 from greenify.green._files.fileobject import open
 
-__all__ = ["BufferedRWPair", "BufferedRandom", "BufferedReader", "BufferedWriter", "open"]
+__all__ = ["BufferedRWPair", "BufferedRandom", "BufferedReader", "BufferedWriter", "FileIO", "open"]
 
 complete(globals(), _stdlib)
 

@@ -18,6 +18,7 @@ __all__ = ["PATCHES", "finish"]
 
 _replaced = {
     "open": fileobject.open,
+    "FileIO": fileobject.CooperativeFileIO,
     "BufferedReader": buffered.CooperativeBufferedReader,
     "BufferedWriter": buffered.CooperativeBufferedWriter,
     "BufferedRandom": buffered.CooperativeBufferedRandom,

@@ -24,7 +24,9 @@ __all__ = [
     "CooperativeBufferedRandom",
     "CooperativeBufferedReader",
     "CooperativeBufferedWriter",
+    "StandIn",
     "known",
+    "repr_as",
 ]
 
 known: WeakSet[Any] = WeakSet()
@@ -41,7 +43,7 @@ def _after_in_child() -> None:
 fork_hooks.append(_after_in_child)
 
 
-class _StandIn(ABCMeta):
+class StandIn(ABCMeta):
     """The class of a class that takes its base's place: the base's instances count as its own.
 
     Nobody can change its attributes, as with every class of `_io`.  It derives from ABCMeta, for programs
@@ -95,6 +97,16 @@ def _in_turn(method: Callable[..., Any], turn: str = "_turn") -> Any:
     return call
 
 
+def repr_as(native: Any, self: Any) -> str:
+    """What `self`, of a class that may stand in for `native`, is shown as."""
+    shown: str = native.__repr__(self)
+    # C shows the module's name for its own types only.
+    prefix = f"<{native.__module__}."
+    if "_stands_in" in type(self).__dict__ and not shown.startswith(prefix):
+        return prefix + shown[1:]
+    return shown
+
+
 def _namespace(native: Any, names: str) -> dict[str, Any]:
     def __new__(cls: Any, *args: Any, **kwargs: Any) -> Any:
         self = native.__new__(cls)
@@ -103,12 +115,7 @@ def _namespace(native: Any, names: str) -> dict[str, Any]:
         return self
 
     def __repr__(self: Any) -> str:
-        shown = native.__repr__(self)
-        # C shows the module's name for its own types only.
-        prefix = f"<{native.__module__}."
-        if "_stands_in" in type(self).__dict__ and not shown.startswith(prefix):
-            return prefix + str(shown)[1:]
-        return str(shown)
+        return repr_as(native, self)
 
     return {
         "__new__": __new__,
@@ -119,7 +126,7 @@ def _namespace(native: Any, names: str) -> dict[str, Any]:
 
 
 def _stand_in(native: Any, contents: dict[str, Any]) -> Any:
-    made = stands_for(native)(_StandIn(native.__name__, (native,), contents))
+    made = stands_for(native)(StandIn(native.__name__, (native,), contents))
     # Only now: until then it is being made.
     type.__setattr__(made, "_stands_in", True)
     return made

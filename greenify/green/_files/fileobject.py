@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from greenify import core
 from greenify.green._copies.builtin import bound_twin
+from greenify.green._copies.builtin import stands_for
 from greenify.green._files.buffered import (
     CooperativeBufferedReader,
     CooperativeBufferedWriter,
+    StandIn,
     known,
+    repr_as,
 )
 from greenify.green._files.descriptor_io import (
     DEVICE,
@@ -42,6 +45,9 @@ __all__ = ["CooperativeFileIO", "cooperative", "fdopen", "open"]
 _open = io.open
 _BufferedReader = io.BufferedReader
 _BufferedRandom = io.BufferedRandom
+_FileIO = io.FileIO
+_read = io.FileIO.read
+_readall = io.FileIO.readall
 _readinto = io.FileIO.readinto
 _write = io.FileIO.write
 _close = io.FileIO.close
@@ -52,26 +58,56 @@ _stat = os.stat
 _CHUNK = 1 << 16
 
 
-class CooperativeFileIO(io.FileIO):
+class _FileIOKind(StandIn):
+    """The class of `CooperativeFileIO`, which makes plain `io.FileIO` objects of what never waits."""
+
+    def __call__(cls, /, *args: Any, **kw: Any) -> Any:
+        if cls is not CooperativeFileIO:
+            return super().__call__(*args, **kw)
+        try:
+            file, closefd, opener = _asked(*args, **kw)
+        except TypeError:
+            # For the native class to complain about.
+            return _FileIO(*args, **kw)
+        if not isinstance(file, int):
+            kind = _kind_by_name(file) if opener is None else 0
+            if kind == stat.S_IFREG:
+                return _FileIO(*args, **kw)
+            if kind == stat.S_IFIFO and closefd:
+                # Waits for somebody to open the other end.
+                kw["opener"] = open_fifo
+                args = args[:3]
+        elif opener is None and not _waits(file):
+            return _FileIO(*args, **kw)
+        return super().__call__(*args, **kw)
+
+
+def _asked(file: Any, mode: Any = "r", closefd: Any = True, opener: Any = None) -> tuple[Any, ...]:
+    return file, closefd, opener
+
+
+@stands_for(_FileIO)
+class CooperativeFileIO(_FileIO, metaclass=_FileIOKind):  # type: ignore[metaclass]
     """`io.FileIO` whose reads and writes park the calling greenlet while they have to wait.
 
     The flags of the descriptor are not changed.  Any thread may use it, several at once.  Whoever waits in
     it is woken by the kernel, or with EBADF when the object is closed.
 
-    Args:
+    Attributes:
         pushed: what a read returns before anything that comes from the descriptor; None for the end of the
             file, for as long as the attribute stays None.
     """
 
     _kind: int | None = PLAIN
+    pushed: bytes | None = b""
 
     def __init__(
-        self, file: int, mode: str = "r", closefd: bool = True, pushed: bytes | None = b""
+        self, file: Any, mode: str = "r", closefd: bool = True, opener: Any = None
     ) -> None:
-        super().__init__(file, mode, closefd)
-        self.pushed = pushed
+        super().__init__(file, mode, closefd, opener)
+        fd = self.fileno()
         # The numbers of the standard streams are given to other files now and then (dup2): look each time.
-        self._kind = kind_of(file) if file > 2 else None
+        self._kind = kind_of(fd) if fd > 2 else None
 
     def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         """Read once into `buffer`; None if the descriptor is non-blocking and has nothing."""
@@ -97,6 +133,8 @@ class CooperativeFileIO(io.FileIO):
 
     def read(self, size: int | None = -1, /) -> bytes | None:  # type: ignore[override]
         """Read once, at most `size` bytes; everything up to the end if `size` is negative or None."""
+        if self._kind == PLAIN and self.pushed == b"":
+            return _read(self, -1 if size is None else size)
         if size is None or size < 0:
             return self.readall()
         buffer = bytearray(size)
@@ -108,6 +146,8 @@ class CooperativeFileIO(io.FileIO):
 
     def readall(self) -> bytes | None:  # type: ignore[override]
         """Read everything up to the end; what there is, or None, if the descriptor is non-blocking."""
+        if self._kind == PLAIN and self.pushed == b"":
+            return _readall(self)
         pieces: list[bytes] = []
         size = _CHUNK
         while True:
@@ -129,11 +169,26 @@ class CooperativeFileIO(io.FileIO):
         except BlockingIOError:
             return None
 
+    def __repr__(self) -> str:
+        return repr_as(_FileIO, self)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if type(self) is CooperativeFileIO:
+            name = _FileIO.__name__
+            if sys.version_info >= (3, 12):
+                raise TypeError(f"cannot pickle {name!r} instances")
+            raise TypeError(f"cannot pickle '{_FileIO.__module__}.{name}' object")
+        return super().__reduce_ex__(protocol)
+
     def close(self) -> None:
         """Close the descriptor, if it is ours to close; its waiters get EBADF."""
         if not self.closed and self.closefd:
             core.forget(self.fileno())
         _close(self)
+
+
+# Only now: until then it is being made.
+type.__setattr__(CooperativeFileIO, "_stands_in", True)
 
 
 def _flush_at_exit() -> None:

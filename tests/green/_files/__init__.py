@@ -1,0 +1,1 @@
+"""Tests of `greenify.green._files`."""
