@@ -20,14 +20,17 @@ may be switched to for other reasons (a signal for the main thread), so a wait l
 
 from __future__ import annotations
 
+import os
 import select
 import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
 from greenify.core.blocking import bad_descriptor, wait_natively
 from greenify.core.kernel_queue import ONCE, READ, WRITE
+from greenify.core.placement import high_copy
 from greenify.core.timers import Entry
 from greenify.core.waiters import HubWaiter, give_back
 
@@ -38,6 +41,7 @@ __all__ = ["Descriptor", "DescriptorSet", "Side"]
 
 _monotonic = time.monotonic
 _poll = select.poll
+_close = os.close
 
 # The longest sleep that is asked of the kernel, in seconds: it counts milliseconds in an int.
 _LONGEST = 1e6
@@ -220,13 +224,17 @@ class Side:
 class Descriptor:
     """A file descriptor as one hub knows it."""
 
-    __slots__ = ("closed", "fd", "hub", "mask", "read", "uses", "write")
+    __slots__ = ("closed", "fd", "hub", "mask", "polled", "read", "shared", "uses", "write")
 
     def __init__(self, hub: Hub, fd: int, mask: int) -> None:
         self.hub = hub
         self.fd = fd
         self.mask = mask
         self.closed = False
+        # How many of those who wait poll the file, as `select` does: the kernel lets them go on when the number
+        # is closed.  Not if they share it with others, whom a close wakes.
+        self.polled = 0
+        self.shared = False
         self.uses = 0  # waits by number that share this registration (`DescriptorSet.wait`)
         self.read = Side(self)
         self.write = Side(self)
@@ -248,6 +256,9 @@ class DescriptorSet:
         self.hub = hub
         self.queue = queue
         self.by_fd: dict[int, Descriptor] = {}
+        #: What polls several descriptors at once, by number, and what is called before one is closed.
+        self.polls: Mapping[int, object] = {}
+        self.closing: Callable[[int], None] | None = None
 
     def fileno(self) -> int:
         """The descriptor of the kernel queue, readable when there is something to report."""
@@ -276,6 +287,7 @@ class DescriptorSet:
             else:
                 if known.uses or known.mask & ONCE:
                     known.uses += uses
+                known.shared = bool(known.polled)
                 known.mask = mask
                 return known
         # First, for others may take its events before `register` has returned to us (see `Side.due`).
@@ -318,8 +330,14 @@ class DescriptorSet:
 
     def forget(self, fd: int) -> None:
         """Wake whoever waits on `fd`, which is about to be closed, with EBADF.  Any OS thread."""
+        if fd in self.polls and self.closing is not None:
+            self.closing(fd)
         descriptor = self.by_fd.get(fd)
-        if descriptor is None or descriptor.closed:
+        if (
+            descriptor is None
+            or descriptor.closed
+            or (descriptor.polled and self._keep(descriptor))
+        ):
             return
         try:
             self.queue.unregister(fd)
@@ -333,6 +351,40 @@ class DescriptorSet:
             self.hub.call_from_thread(self._drop, descriptor)
         else:
             self._drop(descriptor)
+
+    def _keep(self, descriptor: Descriptor) -> bool:
+        """Let those who poll `descriptor`, whose number is about to be closed, poll the same file on.
+
+        The descriptor gets another number, until `let_go`.
+
+        Returns:
+            False if there is no number left.
+        """
+        fd = descriptor.fd
+        copy = high_copy(fd)
+        if copy < 0:
+            return False
+        self.hub.private_fds.add(copy)
+        descriptor.fd = copy
+        # In this order, for events may come at once.
+        self.by_fd[copy] = descriptor
+        self.queue.register(copy, descriptor.mask)
+        self.by_fd.pop(fd, None)
+        try:
+            self.queue.unregister(fd)
+        except OSError:
+            # The kernel has dropped it already.
+            pass
+        return True
+
+    def let_go(self, descriptor: Descriptor) -> None:
+        """Close what `_keep` has kept open, if nobody polls it any more."""
+        copy = descriptor.fd
+        if not descriptor.closed and not descriptor.polled:
+            descriptor.closed = True
+            self.by_fd.pop(copy, None)
+            self.hub.private_fds.discard(copy)
+            _close(copy)
 
     def _drop(self, descriptor: Descriptor) -> None:
         if self.by_fd.get(descriptor.fd) is descriptor:

@@ -56,5 +56,6 @@ def look_again(fd: int) -> None:
 def forget(fd: int) -> None:
     """Wake every waiter on `fd` with EBADF.  To be called just before it is closed, from any thread."""
     for hub in tuple(hubs):
-        if fd in hub.descriptors.by_fd:
-            hub.descriptors.forget(fd)
+        descriptors = hub.descriptors
+        if fd in descriptors.by_fd or fd in descriptors.polls:
+            descriptors.forget(fd)

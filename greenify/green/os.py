@@ -221,7 +221,7 @@ def closerange(fd_low: int, fd_high: int, /) -> None:
     spared: list[int] = []
     for hub in tuple(hubs):
         spared += [fd for fd in tuple(hub.private_fds) if fd_low <= fd < fd_high]
-        for fd in tuple(hub.descriptors.by_fd):
+        for fd in {*hub.descriptors.by_fd, *hub.descriptors.polls}:
             if fd_low <= fd < fd_high and fd not in hub.private_fds:
                 core.forget(fd)
     for fd in sorted(spared):

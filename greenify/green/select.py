@@ -20,7 +20,7 @@ from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.core.timers import LONGEST
 from greenify.green._copies.builtin import bound_twin, stands_for
 from greenify.green._copies.rest import complete
-from greenify.green._selecting.interests import alone, until
+from greenify.green._selecting.interests import Closed, alone, until
 from greenify.green._selecting.kernel_queues import number_of
 from greenify.pickling import refuse_to_pickle
 
@@ -50,6 +50,7 @@ _READABLE = (
 )
 _WRITABLE = _module.POLLOUT | _module.POLLWRNORM | _module.POLLWRBAND | _module.POLLERR
 _PRI = _module.POLLPRI
+_NVAL = _module.POLLNVAL
 _BITS = (_module.POLLIN, _module.POLLOUT, _PRI)
 # What poll reports unasked.
 _UNASKED = _module.POLLHUP | _module.POLLERR
@@ -76,9 +77,6 @@ def _select(module: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None
     """Wait until one or more file descriptors are ready for some kind of I/O.
 
     Only the calling greenlet waits; see `select.select` for arguments, result and errors.
-
-    Raises:
-        OSError: EBADF also for a descriptor that was closed while we waited.
     """
     try:
         hub = current_hub()
@@ -106,6 +104,9 @@ def _select(module: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None
         [fileobj] = rlist or wlist
         fd = _fd(fileobj)
         come = alone(hub or get_hub(), fd, _READABLE if rlist else _WRITABLE, deadline)
+        if isinstance(come, Closed):
+            ready = [fileobj] if len(come) else []
+            return (ready, [], []) if rlist else ([], ready, [])
         if come is not None:
             if rlist:
                 found = _native_select((fd,), (), (), 0)
@@ -128,6 +129,8 @@ def _select(module: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None
         masks[fd] = masks.get(fd, 0) | _PRI
 
     def look(events: Mapping[int, int]) -> Mapping[int, int]:
+        if events.__class__ is Closed:
+            return {fd: masks[fd] if found & _NVAL else found for fd, found in events.items()}
         if events:
             return events
         events = {}
@@ -238,6 +241,8 @@ class Poll:
                 come = alone(hub or get_hub(), fd, mask, deadline)
             finally:
                 self._waiting = False
+            if isinstance(come, Closed):
+                return list(come.items())
             if come is not None:
                 found = native.poll(0)
                 if found or not come:

@@ -16,27 +16,30 @@ from __future__ import annotations
 
 import _thread
 import errno
+import os
 import select
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from greenify import core
-from greenify.core.descriptors import Descriptor
+from greenify.core.descriptors import Descriptor, Side
 from greenify.core.fork import fork_hooks
 from greenify.core.hub import Hub
 from greenify.core.kernel_queue import ONCE, make_queue
+from greenify.core.placement import high_copy
 from greenify.core.registry import get_hub
 from greenify.core.waiters import HubWaiter
 from greenify.core.workers import default_workers
 
-__all__ = ["REFUSALS", "alone", "until", "until_on_thread"]
+__all__ = ["REFUSALS", "Closed", "alone", "until", "until_on_thread"]
 
 Found = TypeVar("Found")
 
 _native: Any = select
 _native_poll: Any = select.poll
 _monotonic = time.monotonic
+_close = os.close
 
 # What the kernel answers when it has no room for one more queue, registration or level of nested queues, or
 # (EINVAL) when a single file is registered under hundreds of numbers.
@@ -51,6 +54,10 @@ _BATCH = 512
 _SLICE = 1.0
 
 
+# How often a wait looks for itself when its news may be another file's, in seconds.
+_PAUSE = 0.02
+
+
 class _Refused(Exception):
     """The kernel has no room for what a wait needs."""
 
@@ -58,12 +65,33 @@ class _Refused(Exception):
 class _Wait(HubWaiter):
     """A greenlet that waits for any of several events."""
 
-    __slots__ = ("events", "masks")
+    __slots__ = ("copies", "events", "masks")
 
     def __init__(self, hub: Hub, masks: Mapping[int, int]) -> None:
         HubWaiter.__init__(self, hub)
         self.masks = masks
         self.events: dict[int, int] = {}  # what has been reported: events by descriptor
+        self.copies: dict[
+            int, int
+        ] = {}  # what is watched for descriptors that have been closed since
+
+    def look(self) -> dict[int, int]:
+        """Ask the kernel, without waiting, in the terms of `events`."""
+        poll = _native_poll()
+        for fd, mask in self.masks.items():
+            poll.register(fd, mask)
+        return dict(poll.poll(0))
+
+
+class Closed(dict[int, int]):
+    """The events of a wait of which descriptors have been closed: true, even if there are none.
+
+    The kernel, too, looks at the numbers once more when something has come for a file that had one of them,
+    or when time is up.  A closed number has the event POLLNVAL, with which it counts as ready for `select`.
+    """
+
+    def __bool__(self) -> bool:
+        return True
 
 
 class _Kqueue:  # pragma: no cover - macOS and the BSDs
@@ -133,6 +161,9 @@ class Interests:
         # Numbers that had to be registered anew.  The file that was registered under the number before may
         # be open elsewhere and still be reported, so the reports for these prove nothing.
         self.doubtful: set[int] = set()
+        self._names: dict[int, int] = {}  # of copies: the number that was closed
+        hub.descriptors.polls = self._waits
+        hub.descriptors.closing = self._keep
         self._side = hub.descriptors.attach(self.queue.fileno(), False).read
         hub.private_fds.add(self.queue.fileno())
 
@@ -171,14 +202,49 @@ class Interests:
     def remove(self, wait: _Wait) -> None:
         """Have `wait` woken no more.  The registrations stay, to report once more at most."""
         waits = self._waits
+        copies = wait.copies
         for fd in wait.masks:
-            sharing = waits.get(fd)
+            number = copies.get(fd, fd) if copies else fd
+            sharing = waits.get(number)
             if sharing is None or sharing.pop(wait, None) is None:
                 break  # `add` has not come to this one
             if not sharing:
-                del waits[fd]
+                del waits[number]
+                if number != fd:
+                    self._let_go(number)
         if not waits:
             self._side.waiter = None
+
+    def _keep(self, fd: int) -> None:
+        """Let those who wait for `fd`, which is about to be closed, go on with its file.  Any OS thread."""
+        waits = self._waits.get(fd)
+        copy = high_copy(fd) if waits else -1
+        if copy < 0 or not waits:
+            return
+        mask = self._armed.get(fd, 0)
+        for each in waits.values():
+            mask |= each
+        self.hub.private_fds.add(copy)
+        self._names[copy] = fd
+        self._waits[copy] = waits
+        self._armed[copy] = mask
+        for wait in waits:
+            wait.copies[fd] = copy
+        # From here on events come under the new number.
+        self.queue.register(copy, mask)
+        del self._waits[fd]
+        if self._armed.pop(fd, None) is not None:
+            try:
+                self.queue.unregister(fd)
+            except OSError:
+                # The kernel has dropped it already.
+                pass
+
+    def _let_go(self, copy: int) -> None:
+        if self._names.pop(copy, None) is not None:
+            self._armed.pop(copy, None)
+            self.hub.private_fds.discard(copy)
+            _close(copy)
 
     def _register(self, fd: int, mask: int) -> bool:
         """Add a registration; False if `fd` is not open."""
@@ -204,6 +270,7 @@ class Interests:
         if self._waits:
             self._side.waiter = self
         find = self._waits.get
+        names = self._names
         try:
             while True:
                 found = self.queue.poll(0, _BATCH)
@@ -215,9 +282,10 @@ class Interests:
                             self._drop(fd)
                         continue
                     rest = 0
+                    name = names.get(fd, fd) if names else fd
                     for wait, mask in waits.items():
                         if events & mask:
-                            wait.events[fd] = events & mask
+                            wait.events[name] = events & mask
                             wait.wake()
                         else:
                             rest |= mask
@@ -309,7 +377,7 @@ _OF_READING = (
 _OF_WRITING = _WRITING | _BOTH
 
 
-def alone(hub: Hub, fd: int, mask: int, deadline: float | None) -> bool | None:
+def alone(hub: Hub, fd: int, mask: int, deadline: float | None) -> bool | dict[int, int] | None:
     """Wait for events of one direction of one descriptor, on the hub's own kernel queue.
 
     Cheaper than an interest list: no second queue to look at, and the greenlet is switched to directly (a
@@ -324,7 +392,8 @@ def alone(hub: Hub, fd: int, mask: int, deadline: float | None) -> bool | None:
     Returns:
         True if something has come, for the native call to look at: it may be nothing that was asked for, and
         whoever goes on waiting has to do so with `until`, or he would turn in a loop.  False if the deadline
-        has passed.  None if this cannot be waited for here at all, but with `until`.
+        has passed.  None if this cannot be waited for here at all, but with `until`.  If the number was
+        closed meanwhile: what there is to report by then.
     """
     if not mask & ~_OF_READING:
         writing = False
@@ -366,7 +435,29 @@ def alone(hub: Hub, fd: int, mask: int, deadline: float | None) -> bool | None:
         # What this means is for `until` to say.
         descriptors.by_fd.pop(fd, None)
         return None
-    return side.wait(deadline)
+    descriptor.polled += 1
+    try:
+        come = side.wait(deadline)
+        return come if descriptor.fd == fd else _closed_alone(descriptor, side, fd, come, deadline)
+    finally:
+        descriptor.polled -= 1
+        if descriptor.fd != fd:
+            descriptors.let_go(descriptor)
+
+
+def _closed_alone(
+    descriptor: Descriptor, side: Side, fd: int, come: bool, deadline: float | None
+) -> Closed:
+    # The number has been closed meanwhile: the wait goes on with the same file.
+    poll = _native_poll()
+    poll.register(fd, descriptor.mask & _EVENTS)
+    while True:
+        found = poll.poll(0)
+        if found or not come:
+            return Closed(found)
+        side.edge = False
+        descriptor.hub.descriptors.queue.modify(descriptor.fd, descriptor.mask)
+        come = side.wait(deadline)
 
 
 Look = Callable[[Mapping[int, int]], Found]
@@ -394,6 +485,9 @@ def until(look: Look[Found], masks: Mapping[int, int], deadline: float | None) -
             wait = _Wait(hub, masks)
             try:
                 expired = interests.add(wait) and not wait.wait(deadline)
+                if wait.copies:
+                    # The native call would find the numbers closed, or other files there.
+                    return look(_events_of_closed(wait, expired, deadline))
             finally:
                 interests.remove(wait)
             events = wait.events
@@ -404,6 +498,18 @@ def until(look: Look[Found], masks: Mapping[int, int], deadline: float | None) -
                 return found
     except _Refused:
         return until_on_thread(look, masks.items(), deadline)
+
+
+def _events_of_closed(wait: _Wait, expired: bool, deadline: float | None) -> Closed:
+    """What there is for a wait of which descriptors have been closed."""
+    while True:
+        found = wait.look()
+        if found or expired:
+            return Closed(found)
+        # Another file has the number by now, and nothing to report.
+        wait.woken = False
+        wait.wait(_monotonic() + _PAUSE)
+        expired = deadline is not None and _monotonic() >= deadline
 
 
 def until_on_thread(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import select as _module
 import sys
 import time
-from collections.abc import Callable
 from operator import index
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from greenlet import getcurrent
 from greenify import core
 from greenify.core.descriptors import Descriptor
 from greenify.core.hub import Hub
+from greenify.core.placement import high_copy
 from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.green._copies.builtin import stands_for
 from greenify.green._selecting.interests import REFUSALS, until_on_thread
@@ -21,7 +21,6 @@ from greenify.pickling import refuse_to_pickle
 
 __all__ = ["number_of"]
 
-Found = TypeVar("Found")
 Queue = TypeVar("Queue", bound="_KernelQueue")
 
 _native: Any = _module
@@ -80,7 +79,7 @@ class _KernelQueue:
         return bool(self._native.closed)
 
     def close(self) -> None:
-        """Close the queue's descriptor.  Any thread; whoever waits on it gets a ValueError."""
+        """Close the queue's descriptor.  Any thread; whoever waits on it waits on, as in the kernel."""
         self._forget()
         self._native.close()
 
@@ -92,17 +91,22 @@ class _KernelQueue:
         if getattr(self, "_descriptor", None) is not None and not self._native.closed:
             core.forget(self._native.fileno())
 
-    def _until(
-        self, look: Callable[..., Found], args: tuple[Any, ...], hub: Hub, deadline: float | None
-    ) -> Found:
-        """Call ``look(*args)`` at all news of the queue until it finds something or time is up.
+    def _until(self, name: str, args: tuple[Any, ...], hub: Hub, deadline: float | None) -> Any:
+        """Call the native method `name` at all news of the queue until it finds something or time is up.
 
-        It has been called just before, in vain.
+        It has been called just before, in vain.  A queue that is closed meanwhile is waited on to the end, as
+        the kernel does.
         """
+        look = getattr(self._native, name)
         while True:
             descriptor = self._descriptor
-            if descriptor is None or descriptor.closed or descriptor.hub is not hub:
-                fd = self._native.fileno()
+            fd = self._native.fileno()
+            if (
+                descriptor is None
+                or descriptor.closed
+                or descriptor.hub is not hub
+                or descriptor.fd != fd
+            ):
                 try:
                     descriptor = hub.descriptors.attach(fd, False)
                 except OSError as exc:
@@ -113,10 +117,39 @@ class _KernelQueue:
                     raise
                 hub.descriptors.adopt(descriptor)
                 self._descriptor = descriptor
-            expired = not descriptor.read.wait(deadline)
+            descriptor.polled += 1
+            try:
+                expired = not descriptor.read.wait(deadline)
+                if descriptor.fd != fd:
+                    return self._until_closed(descriptor, name, args, expired, deadline)
+            finally:
+                descriptor.polled -= 1
+                if descriptor.fd != fd:
+                    hub.descriptors.let_go(descriptor)
             found = look(*args)
             if found or expired:
                 return found
+
+    def _until_closed(
+        self,
+        descriptor: Descriptor,
+        name: str,
+        args: tuple[Any, ...],
+        expired: bool,
+        deadline: float | None,
+    ) -> Any:
+        copy = high_copy(descriptor.fd)
+        if copy < 0:
+            return []
+        native = type(self._native).fromfd(copy)
+        try:
+            while True:
+                found = getattr(native, name)(*args)
+                if found or expired:
+                    return found
+                expired = not descriptor.read.wait(deadline)
+        finally:
+            native.close()
 
 
 if hasattr(_module, "epoll"):
@@ -194,7 +227,8 @@ if hasattr(_module, "epoll"):
                     found = native.poll(0, maxevents)
                 return found
             deadline = None if seconds < 0 else _monotonic() + seconds
-            return self._until(native.poll, (0, maxevents), hub or get_hub(), deadline)
+            found = self._until("poll", (0, maxevents), hub or get_hub(), deadline)
+            return found
 
 
 if hasattr(_module, "kqueue"):  # pragma: no cover - macOS and the BSDs
@@ -247,4 +281,5 @@ if hasattr(_module, "kqueue"):  # pragma: no cover - macOS and the BSDs
                     found = native.control(*look)
                 return found
             deadline = None if timeout is None else _monotonic() + seconds
-            return self._until(native.control, look, hub or get_hub(), deadline)
+            found = self._until("control", look, hub or get_hub(), deadline)
+            return found

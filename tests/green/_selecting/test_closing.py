@@ -1,0 +1,243 @@
+"""What is closed while another thread polls it: the kernel lets the wait go on, and so do we."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.green.programs import same_output
+
+WAITS = """
+    import selectors
+    selectors_of = {name: getattr(selectors, name) for name in (
+        "DefaultSelector", "SelectSelector", "PollSelector", "EpollSelector")}
+
+    def names(found, by):
+        return sorted(by.get(each, "?") for each in found)
+
+    def waiting(how, watched, by, timeout):
+        '''A function that waits for any of the sockets, and what it waits with.'''
+        if how == "select":
+            return lambda: names(select.select(watched, [], [], timeout)[0], by), None
+        if how == "select numbers":
+            numbers = [each.fileno() for each in watched]
+            known = {each.fileno(): name for each, name in by.items()}
+            return lambda: names(select.select(numbers, [], [], timeout)[0], known), None
+        if how == "select writing and reading":
+            return lambda: names(select.select(watched, [], watched, timeout)[0], by), None
+        known = {each.fileno(): name for each, name in by.items()}
+        if how in ("poll", "epoll"):
+            queue = getattr(select, how)()
+            for each in watched:
+                queue.register(each, select.POLLIN)
+            wait = timeout if how == "epoll" else timeout * 1000
+            return lambda: sorted((known[fd], mask) for fd, mask in queue.poll(wait)), queue
+        queue = selectors_of[how]()
+        for each in watched:
+            queue.register(each, selectors.EVENT_READ, by[each])
+        return lambda: sorted(key.data for key, _ in queue.select(timeout)), queue
+
+    def closing(how, fd, close):
+        if how == "close":
+            close()
+        elif how == "os.close":
+            os.close(fd)
+        elif how == "closerange":
+            os.closerange(fd, fd + 1)
+        else:
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(null, fd)
+            os.close(null)
+
+    def settle_well():
+        settle()
+        if not PATCHED:
+            time.sleep(0.03)
+
+    def tidy(*things):
+        for each in things:
+            try:
+                each.close()
+            except (OSError, AttributeError):
+                pass  # closed by number
+
+    warnings.simplefilter("ignore")
+"""
+
+HOW = [
+    "select",
+    "select numbers",
+    "select writing and reading",
+    "poll",
+    "epoll",
+    "DefaultSelector",
+    "SelectSelector",
+    "PollSelector",
+    "EpollSelector",
+]
+CLOSE = ["close", "os.close", "closerange", "dup2"]
+
+
+@pytest.mark.parametrize("how", HOW)
+class TestSocket:
+    def test_then_news(self, how: str) -> None:
+        """`select` and `poll` still see what comes for the closed file; `epoll` has dropped it."""
+        output = same_output(
+            WAITS
+            + f"""
+    how, ways = {how!r}, {CLOSE!r}
+    forgets = how in ("epoll", "EpollSelector", "DefaultSelector")
+    for count in (1, 2, 3):
+        for way in ways:
+            pairs = [socket.socketpair() for _ in range(count)]
+            watched = [left for left, _ in pairs]
+            by = dict(zip(watched, "abc"))
+            wait, queue = waiting(how, watched, by, LONG if not forgets or count > 1 else 0.05)
+            thread = Thread(wait)
+            settle_well()
+            closing(way, watched[0].fileno(), watched[0].close)
+            settle_well()
+            print(count, way)
+            if not forgets or count > 1:
+                pairs[-1 if forgets else 0][1].send(b"x")
+            print(outcome(thread.end))
+            tidy(queue, *sum(pairs, ()))
+    """
+        )
+        assert "Error" not in output
+
+    def test_then_the_time_out(self, how: str) -> None:
+        output = same_output(
+            WAITS
+            + f"""
+    how, ways = {how!r}, {CLOSE!r}
+    for count in (1, 2):
+        for way in ways:
+            pairs = [socket.socketpair() for _ in range(count)]
+            watched = [left for left, _ in pairs]
+            by = dict(zip(watched, "abc"))
+            wait, queue = waiting(how, watched, by, 0.1)
+            thread = Thread(wait)
+            settle_well()
+            closing(way, watched[0].fileno(), watched[0].close)
+            print(count, way, outcome(thread.end))
+            tidy(queue, *sum(pairs, ()))
+    """
+        )
+        assert "Error" not in output
+
+    def test_number_is_another_files_meanwhile(self, how: str) -> None:
+        same_output(
+            WAITS
+            + f"""
+    how = {how!r}
+    for count in (1, 2):
+        pairs = [socket.socketpair() for _ in range(count)]
+        watched = [left for left, _ in pairs]
+        by = dict(zip(watched, "abc"))
+        wait, queue = waiting(how, watched, by, 0.1)
+        thread = Thread(wait)
+        settle_well()
+        number = watched[0].fileno()
+        watched[0].close()
+        other = socket.socketpair()
+        assert number in (other[0].fileno(), other[1].fileno())
+        for each in other:
+            each.send(b"x")
+        # Of the new file the wait knows nothing; a wait that begins now does.
+        print(select.select(other, [], [], LONG)[0] == list(other))
+        print(outcome(thread.end))
+        tidy(queue, *other, *sum(pairs, ()))
+    """
+        )
+
+
+@pytest.mark.parametrize("how", ["epoll", "EpollSelector", "DefaultSelector"])
+def test_queue_itself(how: str) -> None:
+    """A wait on a closed epoll goes on, too."""
+    output = same_output(
+        WAITS
+        + f"""
+    how, ways = {how!r}, {CLOSE!r}
+    for news in (True, False):
+        for way in ways:
+            left, right = socket.socketpair()
+            wait, queue = waiting(how, [left], {{left: "a"}}, LONG if news else 0.1)
+            threads = [Thread(wait) for _ in range(2)]
+            settle_well()
+            closing(way, queue.fileno(), queue.close)
+            settle_well()
+            if news:
+                right.send(b"x")
+            print(news, way, [outcome(thread.end) for thread in threads])
+            print(outcome(wait).partition(":")[0] if way != "dup2" else "")
+            tidy(queue, left, right)
+    """
+    )
+    assert "'a'" in output or "('a'" in output or "[]" in output
+
+
+def test_nothing_is_left_of_it() -> None:
+    same_output(
+        WAITS
+        + """
+    def open_files():
+        found = set()
+        for fd in range(2000):
+            try:
+                os.fstat(fd)
+            except OSError:
+                continue
+            found.add(fd)
+        return found
+
+    for turn in range(2):
+        for how in ("select", "poll", "epoll", "EpollSelector"):
+            for count in (1, 2):
+                pairs = [socket.socketpair() for _ in range(count)]
+                watched = [left for left, _ in pairs]
+                wait, queue = waiting(how, watched, dict(zip(watched, "ab")), 0.05)
+                threads = [Thread(wait) for _ in range(1 if how == "poll" else 3)]
+                settle_well()
+                watched[0].close()
+                if queue is not None and hasattr(queue, "close"):
+                    queue.close()
+                for thread in threads:
+                    thread.end()
+                tidy(*sum(pairs, ()))
+        if not turn:
+            before = open_files()
+    print(open_files() == before)
+    """
+    )
+
+
+def test_waits_that_are_killed_leave_nothing() -> None:
+    from tests.green.programs import run
+
+    run(
+        WAITS
+        + """
+    import greenify
+    from greenify import core
+
+    time.sleep(0.001)
+    select.select([0], [], [], 0)
+    for count in (1, 2):
+        for how in ("select", "poll", "epoll"):
+            pairs = [socket.socketpair() for _ in range(count)]
+            watched = [left for left, _ in pairs]
+            wait, queue = waiting(how, watched, dict(zip(watched, "ab")), LONG)
+            task = greenify.spawn(wait)
+            greenify.sleep(0.001)
+            before = set(core.get_hub().private_fds)
+            watched[0].close()
+            if how == "epoll":
+                queue.close()
+            assert len(core.get_hub().private_fds) == len(before) + 1
+            task.kill()
+            task.join()
+            assert core.get_hub().private_fds == before
+            tidy(*sum(pairs, ()))
+    """,
+        "patch_all",
+    )
