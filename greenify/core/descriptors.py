@@ -231,8 +231,8 @@ class Descriptor:
         self.fd = fd
         self.mask = mask
         self.closed = False
-        # How many of those who wait poll the file, as `select` does: the kernel lets them go on when the number
-        # is closed.  Not if they share it with others, whom a close wakes.
+        # How many of those who wait poll the file, as `select` does: the kernel lets them go on when the
+        # number is closed.  Not if they share it with others, whom a close wakes.
         self.polled = 0
         self.shared = False
         self.uses = 0  # waits by number that share this registration (`DescriptorSet.wait`)

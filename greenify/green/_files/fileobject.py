@@ -18,8 +18,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from greenify import core
-from greenify.green._copies.builtin import bound_twin
-from greenify.green._copies.builtin import stands_for
+from greenify.green._copies.builtin import bound_twin, stands_for
 from greenify.green._files.buffered import (
     CooperativeBufferedReader,
     CooperativeBufferedWriter,
@@ -87,7 +86,7 @@ def _asked(file: Any, mode: Any = "r", closefd: Any = True, opener: Any = None) 
 
 
 @stands_for(_FileIO)
-class CooperativeFileIO(_FileIO, metaclass=_FileIOKind):  # type: ignore[metaclass]
+class CooperativeFileIO(_FileIO, metaclass=_FileIOKind):
     """`io.FileIO` whose reads and writes park the calling greenlet while they have to wait.
 
     The flags of the descriptor are not changed.  Any thread may use it, several at once.  Whoever waits in
