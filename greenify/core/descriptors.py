@@ -224,7 +224,18 @@ class Side:
 class Descriptor:
     """A file descriptor as one hub knows it."""
 
-    __slots__ = ("closed", "fd", "hub", "mask", "polled", "read", "shared", "uses", "write")
+    __slots__ = (
+        "closed",
+        "fd",
+        "hub",
+        "mask",
+        "moved",
+        "polled",
+        "read",
+        "shared",
+        "uses",
+        "write",
+    )
 
     def __init__(self, hub: Hub, fd: int, mask: int) -> None:
         self.hub = hub
@@ -235,6 +246,7 @@ class Descriptor:
         # number is closed.  Not if they share it with others, whom a close wakes.
         self.polled = 0
         self.shared = False
+        self.moved = False  # the number has been closed, and `fd` is another one of the same file
         self.uses = 0  # waits by number that share this registration (`DescriptorSet.wait`)
         self.read = Side(self)
         self.write = Side(self)
@@ -366,6 +378,7 @@ class DescriptorSet:
             return False
         self.hub.private_fds.add(copy)
         descriptor.fd = copy
+        descriptor.moved = True
         # In this order, for events may come at once.
         self.by_fd[copy] = descriptor
         self.queue.register(copy, descriptor.mask)

@@ -104,7 +104,7 @@ def _select(module: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None
         [fileobj] = rlist or wlist
         fd = _fd(fileobj)
         come = alone(hub or get_hub(), fd, _READABLE if rlist else _WRITABLE, deadline)
-        if isinstance(come, Closed):
+        if come.__class__ is Closed:
             ready = [fileobj] if len(come) else []
             return (ready, [], []) if rlist else ([], ready, [])
         if come is not None:
@@ -241,7 +241,7 @@ class Poll:
                 come = alone(hub or get_hub(), fd, mask, deadline)
             finally:
                 self._waiting = False
-            if isinstance(come, Closed):
+            if come.__class__ is Closed:
                 return list(come.items())
             if come is not None:
                 found = native.poll(0)

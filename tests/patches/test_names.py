@@ -70,7 +70,7 @@ ROWS: list[tuple[tuple[str, ...], tuple[str, ...], str, bool]] = [
         True,
     ),
     (
-        ("*::SimpleQueue", "*io::Buffered*", "_thread::*", "threading::*"),
+        ("*::SimpleQueue", "*io::Buffered*", "*io::FileIO", "_thread::*", "threading::*"),
         ("__text_signature__",),
         "C keeps it in the documentation of a class; `inspect.signature` agrees",
         True,
@@ -101,7 +101,7 @@ ROWS: list[tuple[tuple[str, ...], tuple[str, ...], str, bool]] = [
         sys.version_info >= (3, 12),
     ),
     (
-        ("*io::Buffered*",),
+        ("*io::Buffered*", "*io::FileIO"),
         ("order",),
         "a metaclass, which makes the native class's instances count as its own",
         True,

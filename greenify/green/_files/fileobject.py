@@ -60,6 +60,17 @@ _CHUNK = 1 << 16
 class _FileIOKind(StandIn):
     """The class of `CooperativeFileIO`, which makes plain `io.FileIO` objects of what never waits."""
 
+    @property
+    def __signature__(cls) -> Any:
+        import inspect
+
+        if cls is CooperativeFileIO:
+            return inspect.signature(_FileIO)
+        # Not that of `__call__`, which `inspect` would take.
+        derived: Any = cls
+        whole = inspect.signature(derived.__init__)
+        return whole.replace(parameters=[*whole.parameters.values()][1:])
+
     def __call__(cls, /, *args: Any, **kw: Any) -> Any:
         if cls is not CooperativeFileIO:
             return super().__call__(*args, **kw)
@@ -100,10 +111,8 @@ class CooperativeFileIO(_FileIO, metaclass=_FileIOKind):
     _kind: int | None = PLAIN
     pushed: bytes | None = b""
 
-    def __init__(
-        self, file: Any, mode: str = "r", closefd: bool = True, opener: Any = None
-    ) -> None:
-        super().__init__(file, mode, closefd, opener)
+    def __init__(self, *args: Any, **kw: Any) -> None:
+        super().__init__(*args, **kw)
         fd = self.fileno()
         # The numbers of the standard streams are given to other files now and then (dup2): look each time.
         self._kind = kind_of(fd) if fd > 2 else None

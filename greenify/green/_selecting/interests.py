@@ -438,10 +438,10 @@ def alone(hub: Hub, fd: int, mask: int, deadline: float | None) -> bool | dict[i
     descriptor.polled += 1
     try:
         come = side.wait(deadline)
-        return come if descriptor.fd == fd else _closed_alone(descriptor, side, fd, come, deadline)
+        return _closed_alone(descriptor, side, fd, come, deadline) if descriptor.moved else come
     finally:
         descriptor.polled -= 1
-        if descriptor.fd != fd:
+        if descriptor.moved:
             descriptors.let_go(descriptor)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import select as _module
 import sys
 import time
+from collections.abc import Callable
 from operator import index
 from typing import Any, TypeVar
 
@@ -13,7 +15,6 @@ from greenlet import getcurrent
 from greenify import core
 from greenify.core.descriptors import Descriptor
 from greenify.core.hub import Hub
-from greenify.core.placement import high_copy
 from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.green._copies.builtin import stands_for
 from greenify.green._selecting.interests import REFUSALS, until_on_thread
@@ -21,6 +22,7 @@ from greenify.pickling import refuse_to_pickle
 
 __all__ = ["number_of"]
 
+Found = TypeVar("Found")
 Queue = TypeVar("Queue", bound="_KernelQueue")
 
 _native: Any = _module
@@ -91,22 +93,24 @@ class _KernelQueue:
         if getattr(self, "_descriptor", None) is not None and not self._native.closed:
             core.forget(self._native.fileno())
 
-    def _until(self, name: str, args: tuple[Any, ...], hub: Hub, deadline: float | None) -> Any:
-        """Call the native method `name` at all news of the queue until it finds something or time is up.
+    def _until(
+        self, look: Callable[..., Found], args: tuple[Any, ...], hub: Hub, deadline: float | None
+    ) -> Found:
+        """Call ``look(*args)``, a native method, at all news of the queue until it finds something or time is
+        up.
 
         It has been called just before, in vain.  A queue that is closed meanwhile is waited on to the end, as
         the kernel does.
         """
-        look = getattr(self._native, name)
         while True:
             descriptor = self._descriptor
-            fd = self._native.fileno()
             if (
                 descriptor is None
                 or descriptor.closed
+                or descriptor.moved
                 or descriptor.hub is not hub
-                or descriptor.fd != fd
             ):
+                fd = self._native.fileno()
                 try:
                     descriptor = hub.descriptors.attach(fd, False)
                 except OSError as exc:
@@ -120,11 +124,11 @@ class _KernelQueue:
             descriptor.polled += 1
             try:
                 expired = not descriptor.read.wait(deadline)
-                if descriptor.fd != fd:
-                    return self._until_closed(descriptor, name, args, expired, deadline)
+                if descriptor.moved:
+                    return self._until_closed(descriptor, look, args, expired, deadline)
             finally:
                 descriptor.polled -= 1
-                if descriptor.fd != fd:
+                if descriptor.moved:
                     hub.descriptors.let_go(descriptor)
             found = look(*args)
             if found or expired:
@@ -133,18 +137,17 @@ class _KernelQueue:
     def _until_closed(
         self,
         descriptor: Descriptor,
-        name: str,
+        look: Callable[..., Found],
         args: tuple[Any, ...],
         expired: bool,
         deadline: float | None,
-    ) -> Any:
-        copy = high_copy(descriptor.fd)
-        if copy < 0:
-            return []
-        native = type(self._native).fromfd(copy)
+    ) -> Found:
+        # A duplicate for each who waits, whose object closes it.
+        native = type(self._native).fromfd(os.dup(descriptor.fd))
+        look = getattr(native, look.__name__)
         try:
             while True:
-                found = getattr(native, name)(*args)
+                found: Found = look(*args)
                 if found or expired:
                     return found
                 expired = not descriptor.read.wait(deadline)
@@ -227,7 +230,7 @@ if hasattr(_module, "epoll"):
                     found = native.poll(0, maxevents)
                 return found
             deadline = None if seconds < 0 else _monotonic() + seconds
-            found = self._until("poll", (0, maxevents), hub or get_hub(), deadline)
+            found = self._until(native.poll, (0, maxevents), hub or get_hub(), deadline)
             return found
 
 
@@ -281,5 +284,5 @@ if hasattr(_module, "kqueue"):  # pragma: no cover - macOS and the BSDs
                     found = native.control(*look)
                 return found
             deadline = None if timeout is None else _monotonic() + seconds
-            found = self._until("control", look, hub or get_hub(), deadline)
+            found = self._until(native.control, look, hub or get_hub(), deadline)
             return found

@@ -194,10 +194,8 @@ class TestWaiting:
         os.close(r)
         os.close(w)
         found = waiting()
-        if way is by_poll:
-            assert found == [(r, select.POLLNVAL)]
-        else:
-            assert isinstance(found, OSError) and "Bad file descriptor" in str(found)
+        # The kernel looks at the number once more when something has come for its file.
+        assert found == ([(r, select.POLLNVAL)] if way is by_poll else ([r], [], []))
 
     @pytest.mark.parametrize(
         "mask",
