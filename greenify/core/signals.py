@@ -172,6 +172,7 @@ _ATOMIC = frozenset(
     {
         "greenify.green._foreign.calls",
         "greenify.green._sockets.accepting",
+        "greenify.green._foreign.sqlite_sleep",
         "greenify.green._threads.queue_methods",
         "greenify.green._threads.switches",
         "greenify.locks",
