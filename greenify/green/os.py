@@ -33,6 +33,17 @@ from greenify.green._files.descriptor_io import (
     write_some,
 )
 from greenify.green._files.fileobject import fdopen
+from greenify.green._foreign.kernel import (
+    copy_file_range,
+    eventfd_write,
+    fdatasync,
+    fsync,
+    getrandom,
+    lockf,
+    posix_fallocate,
+    splice,
+    sync,
+)
 from greenify.green._processes.children import EVENTS, on_own_thread, wait_for_change, wait_for_end
 from greenify.green.subprocess import Popen
 
@@ -42,14 +53,23 @@ if TYPE_CHECKING:
 __all__ = [
     "close",
     "closerange",
+    "copy_file_range",
     "dup2",
     "eventfd_read",
+    "eventfd_write",
+    "fdatasync",
     "fdopen",
+    "fsync",
+    "getrandom",
+    "lockf",
     "open",
     "popen",
+    "posix_fallocate",
     "read",
     "readv",
     "sendfile",
+    "splice",
+    "sync",
     "system",
     "wait",
     "wait3",

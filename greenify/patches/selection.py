@@ -23,6 +23,7 @@ ORDER: tuple[str, ...] = (
     "asyncio",
     "multiprocessing",
     "gevent",
+    "fcntl",
     "sqlite3",
 )
 """The names of the patches, in the order in which they are applied; `patch_all` says what they are for.

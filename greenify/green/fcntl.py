@@ -1,0 +1,80 @@
+"""The cooperative twin of `fcntl`: who waits for a lock on a file lets the others run.
+
+The kernel tells nobody when a file lock becomes free.  So the variant of the call that does not wait is tried
+again, after pauses that grow to 10 ms; between two attempts the caller has nothing that a kill could leave
+behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl as _fcntl
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from greenify.green._copies.rest import complete
+from greenify.green._files.descriptor_io import runs_natively
+from greenify.green._foreign import NOT_YET, NotYet, try_again
+
+__all__ = ["fcntl", "flock", "lockf"]
+
+T = TypeVar("T")
+
+_flock = _fcntl.flock
+_lockf = _fcntl.lockf
+_call = _fcntl.fcntl
+
+_UNLOCK = _fcntl.LOCK_UN
+_AT_ONCE = _fcntl.LOCK_NB
+_TAKEN = frozenset({errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK})
+
+# The commands that wait, with those that do not.
+_INSTEAD = {
+    getattr(_fcntl, waits): getattr(_fcntl, does_not)
+    for waits, does_not in (("F_SETLKW", "F_SETLK"), ("F_OFD_SETLKW", "F_OFD_SETLK"))
+    if hasattr(_fcntl, waits) and hasattr(_fcntl, does_not)
+}
+
+
+def until_free(attempt: Callable[[], T]) -> T:
+    """Call ``attempt()``, which takes a file lock if it is free, until it is."""
+
+    def once() -> T | NotYet:
+        try:
+            return attempt()
+        except OSError as exc:
+            if exc.errno in _TAKEN:
+                return NOT_YET
+            raise
+
+    result = try_again(once)
+    assert result is not NOT_YET  # there is no deadline
+    return result
+
+
+def flock(fd: Any, operation: int, /) -> None:
+    """See `fcntl.flock`."""
+    # What is no number is refused by the real one.
+    if type(operation) is not int or operation & (_UNLOCK | _AT_ONCE) or runs_natively():
+        _flock(fd, operation)
+    else:
+        until_free(lambda: _flock(fd, operation | _AT_ONCE))
+
+
+def lockf(fd: Any, cmd: int, *place: Any) -> None:
+    """See `fcntl.lockf`."""
+    if type(cmd) is not int or cmd & (_UNLOCK | _AT_ONCE) or runs_natively():
+        _lockf(fd, cmd, *place)
+    else:
+        until_free(lambda: _lockf(fd, cmd | _AT_ONCE, *place))
+
+
+def fcntl(fd: Any, cmd: int, *arg: Any) -> Any:
+    """See `fcntl.fcntl`; F_SETLKW and F_OFD_SETLKW wait cooperatively."""
+    instead = _INSTEAD.get(cmd)
+    if instead is None or runs_natively():
+        return _call(fd, cmd, *arg)
+    return until_free(lambda: _call(fd, instead, *arg))
+
+
+complete(globals(), _fcntl)

@@ -1,0 +1,243 @@
+"""Calls that wait in the kernel and have no descriptor to wait on: file locks, disks, pipes with each other."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.green.programs import both_modes, run
+from tests.support import Mode
+
+# `take(how)` takes a lock on the file in whatever way, and returns what has to live as long as the lock.
+LOCKS = """
+    import fcntl, struct, subprocess
+
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "locked")
+    HOLDER = '''
+import fcntl, sys
+file = open(sys.argv[1], "a+b")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("taken", flush=True)
+sys.stdin.readline()
+'''
+    WHOLE = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
+
+    def take(how):
+        file = open(path, "a+b")
+        file.seek(0)
+        if how == "flock":
+            fcntl.flock(file, fcntl.LOCK_EX)
+        elif how == "lockf":
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        elif how == "F_SETLKW":
+            fcntl.fcntl(file, fcntl.F_SETLKW, WHOLE)
+        elif how == "F_OFD_SETLKW":
+            fcntl.fcntl(file, fcntl.F_OFD_SETLKW, WHOLE)
+        elif how == "os.lockf":
+            os.lockf(file.fileno(), os.F_LOCK, 0)
+        return file
+
+    ticks = []
+    def tick():
+        while True:
+            ticks.append(time.monotonic())
+            time.sleep(0.005)
+"""
+
+FILE_LOCKS = ["flock", "lockf", "F_SETLKW", "F_OFD_SETLKW", "os.lockf"]
+# Those that threads of one process keep from each other.
+AMONG_THREADS = ["flock", "F_OFD_SETLKW"]
+
+
+class TestFileLocks:
+    @pytest.mark.parametrize("how", AMONG_THREADS)
+    @both_modes
+    def test_between_threads(self, how: str, mode: Mode) -> None:
+        run(
+            LOCKS
+            + f"""
+    inside, most = [], []
+    def work():
+        for _ in range(3):
+            with take({how!r}):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.002)
+                inside.pop()
+    for thread in [Thread(work) for _ in range(5)]:
+        thread.end()
+    assert max(most) == 1 and len(most) == 15, most
+    """,
+            mode,
+        )
+
+    @pytest.mark.parametrize("how", FILE_LOCKS)
+    @both_modes
+    def test_with_another_process(self, how: str, mode: Mode) -> None:
+        if how == "flock":
+            change = 'HOLDER = HOLDER.replace("lockf", "flock")'
+        else:
+            change = "pass"
+        run(
+            LOCKS
+            + f"""
+    {change}
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout.readline() == b"taken\\n"
+    waiter = Thread(take, {how!r})
+    Thread(tick)
+    while len(ticks) < 5:  # only if the waiter lets the others run
+        time.sleep(0.005)
+    assert waiter.is_alive()
+    holder.communicate(b"\\n")
+    waiter.end().close()
+    """,
+            mode,
+        )
+
+    @pytest.mark.parametrize("how", AMONG_THREADS)
+    def test_nothing_is_locked_after_a_kill(self, how: str) -> None:
+        run(
+            LOCKS
+            + f"""
+    import greenify
+    holder = take({how!r})
+    waiter = greenify.spawn(take, {how!r})
+    time.sleep(0.02)
+    waiter.kill()
+    waiter.join()
+    holder.close()
+    take({how!r}).close()
+    """,
+            "patch_all",
+        )
+
+    @both_modes
+    def test_ctrl_c(self, mode: Mode) -> None:
+        run(
+            LOCKS
+            + """
+    import signal
+    holder = take("flock")
+    def interrupt():
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+    thread = Thread(interrupt)
+    try:
+        take("flock")
+        raise AssertionError
+    except KeyboardInterrupt:
+        pass
+    thread.end()
+    holder.close()
+    take("flock").close()
+    """,
+            mode,
+        )
+
+    @both_modes
+    def test_without_waiting(self, mode: Mode) -> None:
+        run(
+            LOCKS
+            + """
+    holder = take("flock")
+    with open(path) as other:
+        print(outcome(fcntl.flock, other, fcntl.LOCK_SH | fcntl.LOCK_NB))
+        print(outcome(fcntl.flock, other, "x"), outcome(fcntl.flock, -1, fcntl.LOCK_SH))
+        print(outcome(fcntl.fcntl, other, fcntl.F_GETFD))
+        fcntl.flock(other, fcntl.LOCK_UN)
+    """,
+            mode,
+        )
+
+
+WAITS = {
+    "splice from a pipe": """
+        r, w = os.pipe()
+        out, into = os.pipe()
+        waiter = Thread(os.splice, r, into, 100)
+        settle()
+        os.write(w, b"abc")
+        assert waiter.end() == 3 and os.read(out, 10) == b"abc"
+        """,
+    "splice from a socket": """
+        a, b = socket.socketpair()
+        out, into = os.pipe()
+        waiter = Thread(os.splice, a.fileno(), into, 100)
+        settle()
+        b.send(b"abc")
+        assert waiter.end() == 3 and os.read(out, 10) == b"abc"
+        """,
+    "splice into a full pipe": """
+        r, w = os.pipe()
+        out, into = os.pipe()
+        os.set_blocking(into, False)
+        try:
+            while True:
+                os.write(into, bytes(4096))
+        except BlockingIOError:
+            pass
+        os.set_blocking(into, True)
+        os.write(w, b"abc")
+        waiter = Thread(os.splice, r, into, 100)
+        settle()
+        while waiter.is_alive():
+            os.read(out, 4096)
+            waiter.join(0.01)
+        assert waiter.end() == 3
+        """,
+    "the end of a splice": """
+        r, w = os.pipe()
+        out, into = os.pipe()
+        waiter = Thread(os.splice, r, into, 100)
+        settle()
+        os.close(w)
+        assert waiter.end() == 0
+        """,
+    "eventfd_write": """
+        fd = os.eventfd(0)
+        os.eventfd_write(fd, 2**64 - 2)
+        waiters = [Thread(os.eventfd_write, fd, 1), Thread(os.eventfd_write, fd, 5)]
+        settle()
+        assert os.eventfd_read(fd) == 2**64 - 2
+        for waiter in waiters:
+            assert waiter.end() is None
+        assert os.eventfd_read(fd) == 6
+        """,
+    "fsync": """
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "file"), "wb") as file:
+            file.write(bytes(1 << 20))
+            file.flush()
+            assert os.fsync(file.fileno()) is None and os.fdatasync(file) is None
+            os.posix_fallocate(file.fileno(), 0, 2 << 20)
+            assert os.fstat(file.fileno()).st_size == 2 << 20
+        os.sync()
+        print(outcome(os.fsync, -1), outcome(os.fsync, "x"))
+        """,
+    "copy_file_range": """
+        name = os.path.join(os.path.dirname(os.path.abspath(__file__)), "file")
+        with open(name, "w+b") as source, open(name + "2", "w+b") as target:
+            source.write(b"x" * (3 << 20))
+            source.flush()
+            done = os.copy_file_range(source.fileno(), target.fileno(), 3 << 20, 0)
+            done += os.copy_file_range(source.fileno(), target.fileno(), 10, offset_src=0, offset_dst=0)
+            assert done == (3 << 20) + 10, done
+        """,
+    "getrandom": """
+        assert len(os.getrandom(20)) == 20 and len(os.getrandom(5, os.GRND_NONBLOCK)) == 5
+        print(outcome(os.getrandom, -1))
+        """,
+}
+
+
+class TestWaits:
+    @pytest.mark.parametrize("what", WAITS)
+    @both_modes
+    def test_like_threads(self, what: str, mode: Mode) -> None:
+        function = what.split()[-1] if what.startswith("the end") else what.split()[0]
+        if not hasattr(os, function):
+            pytest.skip(f"there is no os.{function} in this version or on this system")
+        run(WAITS[what], mode)
