@@ -1,4 +1,7 @@
-"""`fcntl`: waiting for a lock on a file."""
+"""`fcntl`: waiting for a lock on a file.
+
+`fcntl.fcntl`, which can do that too, is a matter of the patch `socket`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ PATCHES = (
         fcntl,
         replace={
             name: builtin_twin(getattr(fcntl, name), getattr(green, name))
-            for name in ("fcntl", "flock", "lockf")
+            for name in ("flock", "lockf")
         },
     ),
 )

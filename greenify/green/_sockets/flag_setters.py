@@ -10,12 +10,13 @@ import os
 import termios
 from typing import Any
 
+from greenify.green import fcntl as file_locks
 from greenify.green._sockets.state import file_flags
 
 __all__ = ["fcntl", "ioctl", "set_blocking"]
 
 _native_set_blocking: Any = os.set_blocking
-_native_fcntl: Any = _module.fcntl
+_locking_fcntl: Any = file_locks.fcntl
 _native_ioctl: Any = _module.ioctl
 _F_SETFL = _module.F_SETFL
 _FIONBIO = termios.FIONBIO
@@ -31,8 +32,8 @@ def set_blocking(*args: Any, **kwargs: Any) -> None:
 
 
 def fcntl(*args: Any, **kwargs: Any) -> Any:
-    """`fcntl.fcntl`."""
-    result = _native_fcntl(*args, **kwargs)
+    """`fcntl.fcntl`; F_SETLKW and F_OFD_SETLKW wait cooperatively."""
+    result = _locking_fcntl(*args, **kwargs)
     if args[1] == _F_SETFL:
         file_flags.touched()
     return result

@@ -1,4 +1,4 @@
-"""Calls that wait in the kernel and have no descriptor to wait on: file locks, disks, pipes with each other."""
+"""Calls that wait in the kernel without a descriptor that tells of the end: file locks, disks, splice."""
 
 from __future__ import annotations
 
@@ -170,6 +170,8 @@ WAITS = {
         settle()
         b.send(b"abc")
         assert waiter.end() == 3 and os.read(out, 10) == b"abc"
+        a.close()
+        b.close()
         """,
     "splice into a full pipe": """
         r, w = os.pipe()
