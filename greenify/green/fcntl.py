@@ -78,3 +78,11 @@ def fcntl(fd: Any, cmd: int, *arg: Any) -> Any:
 
 
 complete(globals(), _fcntl)
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_fcntl, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_fcntl)})
