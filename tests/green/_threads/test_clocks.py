@@ -113,7 +113,8 @@ found = []
 def work():
     first = time.thread_time()
     burn(0.05)
-    found.append((first, time.thread_time(), resource.getrusage(resource.RUSAGE_THREAD).ru_utime))
+    usage = resource.getrusage(resource.RUSAGE_THREAD)
+    found.append((first, time.thread_time(), usage.ru_utime + usage.ru_stime))
 for _ in range(3):
     thread(work).join()
     thread(int).join()
