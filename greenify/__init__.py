@@ -14,6 +14,9 @@ from __future__ import annotations
 import sys
 
 from greenify._version import __version__
+from greenify.shelter import shelter
+
+shelter(sys.modules[__name__])
 
 # Not from typing, which takes longer to import than everything here.
 TYPE_CHECKING = False

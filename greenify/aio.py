@@ -27,7 +27,6 @@ import atexit
 import logging
 import selectors
 import sys
-import time
 from asyncio import events
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -36,6 +35,7 @@ from weakref import WeakKeyDictionary
 from greenlet import GreenletExit, getcurrent
 
 from greenify import core, loop_access
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.fork import fork_hooks
 from greenify.core.registry import before_close, gone
 from greenify.errors import HubError, TaskExit
@@ -46,7 +46,6 @@ __all__ = ["EventLoop", "close", "get_loop", "run", "wait"]
 
 T = TypeVar("T")
 
-_monotonic = time.monotonic
 _Base: Any = selectors.DefaultSelector
 
 

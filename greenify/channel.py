@@ -12,13 +12,13 @@ tasks, and a party that is interrupted after it was met puts back what it has re
 from __future__ import annotations
 
 import _thread
-import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from itertools import count
 from typing import Any, Generic, TypeVar
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.fork import fork_hooks
 from greenify.errors import ChannelClosed, HubError
 from greenify.locks import deadline_after
@@ -27,7 +27,6 @@ __all__ = ["Channel", "select_channels"]
 
 T = TypeVar("T")
 
-_monotonic = time.monotonic
 _native_rlock = _thread.RLock
 
 

@@ -8,7 +8,6 @@ waiter which was interrupted goes on to the next one, so that none is lost.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -22,7 +21,6 @@ __all__ = ["Barrier", "BrokenBarrierError", "Condition"]
 
 T = TypeVar("T")
 
-_monotonic = time.monotonic
 
 BrokenBarrierError = threading.BrokenBarrierError
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import _thread
-import time
 from typing import Any
+
+from greenify.core.clock import monotonic as _monotonic
 
 __all__ = ["deadline_after", "deadline_from"]
 
-_monotonic = time.monotonic
 _native_lock = _thread.allocate_lock
 _LONGEST = _thread.TIMEOUT_MAX
 

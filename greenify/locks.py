@@ -8,6 +8,7 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
+from greenify.core.registry import hubs
 from greenify.deadlines import deadline_after, deadline_from
 from greenify.identity import current_thread_greenlet, get_ident
 from greenify.tokens import _Token
@@ -220,9 +221,11 @@ class RLock(_Token):
         self._put_back()
         return state
 
-    def _acquire_restore(self, state: tuple[int, greenlet | None]) -> None:
+    def _acquire_restore(self, state: tuple[int, Any]) -> None:
         def own() -> None:
-            self._count, self._owner = state
+            self._count, owner = state
+            # By its identifier, as of the native one: serialisers make a copy of a lock that is held so.
+            self._owner = _thread_by(owner) if owner.__class__ is int else owner
 
         self._take_uninterrupted(own)
 
@@ -267,3 +270,14 @@ class RLock(_Token):
             )
         owner = getattr(self._owner, "ident", 0) or (get_ident() if self._is_owned() else 0)
         return f"<{state} {name} object owner={owner} count={self._count} at {id(self):#x}>"
+
+
+def _thread_by(ident: int) -> greenlet | None:
+    """The greenlet of the thread with this identifier; None if there is none."""
+    if ident == get_ident():
+        return current_thread_greenlet()
+    for hub in tuple(hubs):
+        for thread in (hub.main, *tuple(hub.tasks)):
+            if getattr(thread, "ident", None) == ident:
+                return thread
+    return None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import logging
 import signal
-import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
@@ -20,6 +19,7 @@ from greenlet import getcurrent
 
 from greenify import core
 from greenify.core import registry as _registry
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.timers import Entry
 from greenify.errors import HubError, TaskExit
 from greenify.task import Task
@@ -39,8 +39,6 @@ __all__ = [
     "run",
     "stop",
 ]
-
-_monotonic = time.monotonic
 
 
 class HasFileno(Protocol):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures as native
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
 from concurrent.futures._base import DoneAndNotDoneFutures
 from typing import Any, TypeVar
 
 from greenify.condition import Condition
+from greenify.core.clock import monotonic as _monotonic
 from greenify.event import Event
 from greenify.locks import deadline_after
 from greenify.queue import Empty, SimpleQueue
@@ -18,7 +18,6 @@ __all__ = ["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION", "Future", "as_
 
 T = TypeVar("T")
 
-_monotonic = time.monotonic
 
 _Callback = Callable[[native.Future[Any]], object]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit
 
+from greenify.core.clock import monotonic as _monotonic
 from greenify.errors import HubError, StreamClosedError, TaskExit, UVError
 from greenify.event import Event
 from greenify.io.listeners import Listener
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamServer"]
 
-_monotonic = time.monotonic
 
 # How long to wait, in seconds, for a descriptor when there is none for the next connection.
 _PAUSE = 0.1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 from greenlet import getcurrent
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.entries import Throw
 from greenify.core.timers import Entry
 from greenify.core.tracebacks import hide_wait
@@ -20,7 +20,6 @@ __all__ = ["Timeout", "with_timeout"]
 
 T = TypeVar("T")
 
-_monotonic = time.monotonic
 _LONGEST: float = _thread.TIMEOUT_MAX
 _MISSING: Any = object()
 

@@ -13,19 +13,18 @@ that: the next release hands it the lock without putting the token back, so nobo
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from greenify import core
 from greenify.core import HubWaiter, Waiter
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.registry import gone
 from greenify.deadlines import deadline_from
 from greenify.pickling import refuse_to_pickle
 
 __all__ = ["uninterrupted"]
 
-_monotonic = time.monotonic
 
 # How many seconds newcomers may overtake a waiter.  Go's mutexes have the same rule and the same figure.
 _PATIENCE = 0.001

@@ -150,7 +150,7 @@ class TestTopLevel:
             greenify=False,
             check=True,
         )
-        assert result.stdout.split() == ["greenify", "greenify._version"]
+        assert result.stdout.split() == ["greenify", "greenify._version", "greenify.shelter"]
 
     def test_importing_it_all_patches_nothing(self) -> None:
         run_python(

@@ -14,9 +14,9 @@ import errno
 import os
 import select
 import stat
-import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.kernel_queue import EAGER_EVENTS, READ_EVENTS, WRITE_EVENTS
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SHORTAGES", "BareLoop", "BarePair", "BareQueue"]
 
-_monotonic = time.monotonic
 _native_lock = _thread.allocate_lock
 _fstat = os.fstat
 _poll = select.poll

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import select
-import time
+
+from greenify.core.clock import monotonic as _monotonic
 
 __all__ = ["bad_descriptor", "wait_natively"]
 
-_monotonic = time.monotonic
 _poll = select.poll
 
 # The longest wait that is asked of poll(), in seconds: it counts milliseconds in an int.

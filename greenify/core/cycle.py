@@ -6,7 +6,6 @@ A part of the hub's class (`hub.py`, where its three rules stand), in a file of 
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from greenlet import greenlet
 
 from greenify.core.bare import BareLoop, BarePair
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.descriptors import DescriptorSet
 from greenify.core.entries import Call, Failure, MainInterrupt, Mark, Throw
 from greenify.core.guests import invitations, invite
@@ -24,7 +24,6 @@ from greenify.core.wakeup import WakeupPipe
 
 __all__ = ["END", "ROUNDS", "Cycle"]
 
-_monotonic = time.monotonic
 
 #: The end of a round.
 END = Mark()

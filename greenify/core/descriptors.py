@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import os
 import select
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
 from greenify.core.blocking import bad_descriptor, wait_natively
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.kernel_queue import ONCE, READ, WRITE
 from greenify.core.placement import high_copy
 from greenify.core.timers import Entry
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Descriptor", "DescriptorSet", "Side"]
 
-_monotonic = time.monotonic
 _poll = select.poll
 _close = os.close
 

@@ -12,10 +12,10 @@ The guest has a kernel queue of its own.  libuv polls it beside the hub's.
 from __future__ import annotations
 
 import select
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.entries import Mark
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Guest", "invitations", "invite"]
 
-_monotonic = time.monotonic
 _select = select.select
 _poll = select.poll
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import _thread
 import os
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -32,6 +31,7 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from greenify.core.bare import SHORTAGES, BareLoop, BarePair, BareQueue
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.cycle import END, ROUNDS, Cycle
 from greenify.core.descriptors import DescriptorSet
 from greenify.core.entries import Call, MainInterrupt
@@ -44,7 +44,6 @@ from greenify.core.wakeup import WakeupPipe
 
 __all__ = ["Hub"]
 
-_monotonic = time.monotonic
 _native_lock = _thread.allocate_lock
 _start_native = _thread.start_new_thread
 _write = os.write

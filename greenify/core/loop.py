@@ -16,11 +16,11 @@ from __future__ import annotations
 import os
 import select
 import stat
-import time
 from collections import deque
 from types import TracebackType
 from typing import Any, Protocol
 
+from greenify.core.clock import monotonic as _monotonic
 from greenify.errors import PyuvMissingError
 
 __all__ = ["Loop", "Owner", "pyuv", "pyuv_origin", "pyuv_version", "libuv_version"]
@@ -235,7 +235,7 @@ class Loop:
         # rounded up, the timer never fires early and at most one millisecond late.
         uv = self.uv
         uv.update_time()
-        ticks = -int(-min(deadline, time.monotonic() + _LONGEST) * 1000.0 // 1) - uv.now()
+        ticks = -int(-min(deadline, _monotonic() + _LONGEST) * 1000.0 // 1) - uv.now()
         # When the timer is already due, uv_run fires it before polling, and would then poll without a
         # limit; the repeat of one tick bounds that poll.
         timer.start(callable, max(ticks, 1) * _TICK + _TICK / 10, _TICK)

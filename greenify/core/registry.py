@@ -10,6 +10,7 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent
 
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.hub import Hub
 from greenify.core.waiters import HubWaiter, ThreadWaiter, Waiter
 
@@ -29,7 +30,6 @@ __all__ = [
     "sleep",
 ]
 
-_monotonic = time.monotonic
 _native_sleep = time.sleep
 _get_ident = _thread.get_ident
 

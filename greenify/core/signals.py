@@ -15,7 +15,6 @@ import _thread
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +25,7 @@ from greenlet import getcurrent
 
 from greenify.core import registry as _registry
 from greenify.core import slices
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.hub import Hub
 from greenify.core.waiters import Waiter
 
@@ -42,7 +42,6 @@ __all__ = [
 _set_wakeup_fd = signal.set_wakeup_fd
 _write = os.write
 _kill = os.kill
-_monotonic = time.monotonic
 _getpid = os.getpid
 _start_native = _thread.start_new_thread
 _interrupt_main: Any = _thread.interrupt_main

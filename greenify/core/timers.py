@@ -8,14 +8,14 @@ clears the target in place; the heap is rebuilt when more than half of it is can
 
 from __future__ import annotations
 
-import time
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any, Protocol
 
+from greenify.core.clock import monotonic as _monotonic
+
 __all__ = ["LONGEST", "Due", "Entry", "Timers"]
 
-_monotonic = time.monotonic
 
 # The longest time, in seconds, that the interpreter's own calls accept: nanoseconds in 63 bits.  They refuse
 # the next larger float, and the next larger integer.

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import _thread
 import sys
-import time
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.timers import Entry
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ __all__ = ["HubWaiter", "ThreadWaiter", "Waiter", "give_back"]
 # Counts the forks this process descends from: a native thread that waited before a fork is not in the child.
 generation = 0
 
-_monotonic = time.monotonic
 _native_lock = _thread.allocate_lock
 
 # The longest time-out a native lock accepts (`threading.TIMEOUT_MAX`).

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from greenify.core import waiters
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.core.waiters import HubWaiter
 
@@ -26,7 +27,6 @@ T = TypeVar("T")
 
 _start_native = _thread.start_new_thread
 _native_sleep = time.sleep
-_monotonic = time.monotonic
 
 # How many seconds a call waits for a thread before one is started for it beyond `Workers.prompt`.
 _PATIENCE = 0.02

@@ -11,11 +11,11 @@ An OS thread that is not the main one and runs no hub makes the plain native cal
 from __future__ import annotations
 
 import select as _module
-import time
 from collections.abc import Mapping
 from operator import index
 from typing import Any
 
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.core.timers import LONGEST
 from greenify.green._copies.builtin import bound_twin, stands_for
@@ -39,7 +39,6 @@ error = OSError
 
 _native_select: Any = _module.select
 native_poll: Any = _module.poll
-_monotonic = time.monotonic
 
 # Which time-outs the native poll accepts: milliseconds in a C int.
 _LONGEST_POLL = 2**31 - 1

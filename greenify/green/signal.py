@@ -9,7 +9,6 @@ import errno
 import os
 import signal as _signal
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,6 +19,7 @@ from greenlet import greenlet
 
 from greenify import core
 from greenify.core import slices
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.registry import current_hub, hubs, is_main_thread
 from greenify.core.signals import MainHandler, chain, holding, pausing
 from greenify.core.timers import LONGEST
@@ -46,7 +46,6 @@ __all__ = [
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
-_monotonic = time.monotonic
 _close = os.close
 _current_frames = sys._current_frames
 _native_signal = _signal.signal

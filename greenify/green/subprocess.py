@@ -11,10 +11,10 @@ import os
 import select
 import subprocess
 import sys
-import time
 from typing import Any, cast
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 from greenify.green._copies.rest import complete
 from greenify.green._files.descriptor_io import kind_of, write_some
 from greenify.green._files.fileobject import cooperative
@@ -22,7 +22,6 @@ from greenify.green._processes.children import wait_for_end
 
 __all__ = ["Popen"]
 
-_monotonic = time.monotonic
 _read = os.read
 _execute_child_natively: Any = subprocess.Popen._execute_child  # type: ignore[attr-defined]
 
@@ -118,7 +117,7 @@ def _communicate(
             self._check_timeout(endtime, orig_timeout, stdout, stderr)
 
     try:
-        self.wait(timeout=None if endtime is None else endtime - _monotonic())
+        self.wait(timeout=self._remaining_time(endtime))
     except subprocess.TimeoutExpired as exc:
         if sys.version_info >= (3, 15):
             exc.timeout = orig_timeout or 0.0

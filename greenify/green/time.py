@@ -10,6 +10,8 @@ from typing import Any
 from greenlet import getcurrent
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
+from greenify.core.clock import monotonic_ns as _monotonic_ns
 from greenify.core.timers import LONGEST
 from greenify.core.waiters import HubWaiter
 from greenify.green._copies.builtin import bound_twin
@@ -19,8 +21,6 @@ __all__ = ["sleep"]
 
 _native_sleep = _time.sleep
 _core_sleep = core.sleep
-_monotonic = _time.monotonic
-_monotonic_ns = _time.monotonic_ns
 _audit = sys.audit
 
 _audited = sys.version_info >= (3, 13)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import _socket
 import errno
-import time
 import warnings
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 from greenify.errors import UVError
 from greenify.io.handles import claim, closed_error
 from greenify.io.streams import Stream
@@ -24,7 +24,6 @@ __all__ = ["Listener"]
 
 S = TypeVar("S", bound=Stream)
 
-_monotonic = time.monotonic
 
 # What accept() reports of a connection that was lost before it could be accepted (accept(2)).
 _LOST = {

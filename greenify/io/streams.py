@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 import warnings
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from greenify.core.clock import monotonic as _monotonic
 from greenify.errors import HubError, IncompleteReadError, ReadLimitError
 from greenify.io.transport import Transport
 
@@ -27,8 +27,6 @@ READ_LIMIT = 65_536
 
 #: How many unsent bytes a writer need not wait for by default.
 WRITE_LIMIT = 65_536
-
-_monotonic = time.monotonic
 
 
 class Stream:

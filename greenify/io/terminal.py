@@ -12,10 +12,10 @@ import errno
 import os
 import stat
 import termios
-import time
 from typing import Any
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.loop import pyuv
 from greenify.core.workers import default_workers
 from greenify.errors import UVError
@@ -32,7 +32,6 @@ _dup = os.dup
 _close = os.close
 _get_blocking = os.get_blocking
 _set_blocking = os.set_blocking
-_monotonic = time.monotonic
 _native_read = os.read
 _native_write = os.write
 

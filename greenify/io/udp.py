@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import _socket
 import errno
-import time
 import warnings
 from collections import deque
 from types import TracebackType
 from typing import Any
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.loop import pyuv
 from greenify.errors import HubError, UVError
 from greenify.io.handles import EAGAIN, Handle, Waiters, claim, wait_among, wake
@@ -18,7 +18,6 @@ from greenify.io.tcp import Address, resolve
 
 __all__ = ["UDPEndpoint"]
 
-_monotonic = time.monotonic
 _UVError = pyuv.error.UVError
 
 # The largest datagram that UDP has a length for.

@@ -63,14 +63,14 @@ def _is_left_alone(contents: dict[str, Any]) -> bool:
 
     The latter are where the originals live.
     """
-    name = contents.get("__name__")
+    name = dict.get(contents, "__name__")
     if not isinstance(name, str) or "__spec__" not in contents:
         return False
     if is_exempt(name):
         return True
     if name.partition(".")[0] not in sys.stdlib_module_names:
         return False
-    file = contents.get("__file__")
+    file = dict.get(contents, "__file__")
     origin = getattr(contents["__spec__"], "origin", None)
     return origin == "built-in" or (isinstance(file, str) and file.endswith(".so"))
 
@@ -346,7 +346,7 @@ class Search:
         if id(holder) in self._modules:
             return id(holder) in self._exempt
         if isinstance(holder, dict) and (
-            is_exempt(holder.get("__module__"))  # a class's
+            is_exempt(dict.get(holder, "__module__"))  # a class's; a `get` of its own may raise
             or _is_left_alone(holder)  # C modules may keep a copy of their dict
         ):
             return True

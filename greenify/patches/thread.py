@@ -35,6 +35,7 @@ from greenify.green._threads.dummies import forget_dummies
 from greenify.green._threads.native_threads import HandleStandIn, LockStandIn
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
+from greenify.patches.reducers import extend_reducers
 
 if TYPE_CHECKING:
     from greenify.patches.journal import Journal
@@ -107,6 +108,12 @@ _event_new: dict[str, Any] = event_attributes(threading) | {
     name: method for name, method in EVENT_METHODS.items() if name not in _event
 }
 
+_classes: dict[type, type] = {
+    type(_thread.allocate_lock()): green.Lock,
+    _thread.RLock: green.RLock,
+    _thread._local: green.local,
+}
+
 PATCHES = (
     Patch(sys, replace=_sys),
     Patch(_thread, replace=_thread_names),
@@ -134,6 +141,7 @@ def finish(journal: Journal) -> None:
         journal.on_undo(partial(allow, False))
     journal.on_undo(forget_dummies(threading))
     _convert_threads(journal)
+    extend_reducers(journal, _classes)
     tracing.watch_if_traced()
     journal.on_undo(partial(complete_events, threading.Event))
     if sys.version_info < (3, 12):

@@ -28,10 +28,6 @@ BOUND = (
     "select::select",
     "select::poll",
     "selectors:*Selector:_sel*",
-    "builtins::open",
-    "builtins::input",
-    "io::open",
-    "_io::open",
 )
 METHODS = ("cProfile:Profile:enable", "socket:socket:*")
 

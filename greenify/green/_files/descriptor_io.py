@@ -17,11 +17,11 @@ import errno
 import os
 import select
 import stat
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.registry import current_hub, is_main_thread
 from greenify.green._processes.children import on_own_thread
 
@@ -50,7 +50,6 @@ _fstat = os.fstat
 _isatty = os.isatty
 _get_blocking = os.get_blocking
 _poll = select.poll
-_monotonic = time.monotonic
 
 #: The kind of file that is read and written with the native calls, because it never waits for anybody.
 PLAIN = 0

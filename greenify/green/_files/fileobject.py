@@ -18,7 +18,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from greenify import core
-from greenify.green._copies.builtin import bound_twin, stands_for
+from greenify.green._copies.builtin import builtin_twin, stands_for
 from greenify.green._files.buffered import (
     CooperativeBufferedReader,
     CooperativeBufferedWriter,
@@ -215,7 +215,6 @@ atexit.register(_flush_at_exit)
 
 
 def _cooperative_open(
-    module: Any,
     file: Any,
     mode: str = "r",
     buffering: int = -1,
@@ -229,11 +228,7 @@ def _cooperative_open(
 
     Opening a FIFO by its name waits cooperatively for the other end.
     """
-    try:
-        flags = sys.flags
-    except NameError:  # in a copy: see `bound_twin`
-        return module.open(file, mode, buffering, encoding, errors, newline, closefd, opener)
-    if flags.warn_default_encoding and isinstance(mode, str) and "b" not in mode:
+    if sys.flags.warn_default_encoding and isinstance(mode, str) and "b" not in mode:
         # Here, for the warning about a missing encoding to name our caller.
         encoding = io.text_encoding(encoding)
     if not isinstance(file, int):
@@ -355,4 +350,4 @@ def _rebuild(model: Any, fd: int, closefd: bool, newline: str | None) -> Any:
     return result
 
 
-open = bound_twin(_open, _cooperative_open)
+open: Any = builtin_twin(_open, _cooperative_open)

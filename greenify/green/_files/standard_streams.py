@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from greenify.green._copies.builtin import bound_twin
+from greenify.green._copies.builtin import builtin_twin
 from greenify.green._files.buffered import CooperativeBufferedReader, CooperativeBufferedWriter
 from greenify.green._files.descriptor_io import DEVICE, PLAIN, kind_of, runs_natively, write_all
 from greenify.green._files.fileobject import CooperativeFileIO, buffer_size
@@ -168,15 +168,12 @@ def _drain(text: Any) -> bytes:
     return "".join(characters).encode(text.encoding, text.errors) + rest + ahead
 
 
-def _cooperative_input(module: Any, prompt: object = "", /) -> str:
+def _cooperative_input(prompt: object = "", /) -> str:
     """`builtins.input`, which lets the other threads run while it waits.
 
     At a terminal whose lines are edited by GNU readline it is the native function, which does not.
     """
-    try:
-        stdin: Any = sys.stdin
-    except NameError:  # in a copy: see `bound_twin`
-        return module.input(prompt)  # type: ignore[no-any-return]
+    stdin: Any = sys.stdin
     stdout: Any = sys.stdout
     if runs_natively() or "readline" in sys.modules or not _at_terminal(stdin, stdout):
         return _input(prompt)
@@ -204,4 +201,4 @@ def _at_terminal(stdin: Any, stdout: Any) -> bool:
         return False
 
 
-input = bound_twin(_input, _cooperative_input)
+input: Any = builtin_twin(_input, _cooperative_input)

@@ -6,18 +6,17 @@ others run.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from enum import Enum
 from typing import Final, Literal, TypeVar
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 
 __all__ = ["NOT_YET", "NotYet", "try_again"]
 
 T = TypeVar("T")
 
-_monotonic = time.monotonic
 
 # The pauses in seconds: the second one, after one in which the others merely run once, and the longest.
 _SHORTEST = 0.0002

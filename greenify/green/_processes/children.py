@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.fork import fork_hooks
 from greenify.core.workers import Workers
 
@@ -32,7 +33,6 @@ _close = os.close
 _exists = os.path.exists
 _get_native_id = _thread.get_native_id
 _native_sleep = time.sleep
-_monotonic = time.monotonic
 _pidfd_open: Callable[[int], int] | None = getattr(os, "pidfd_open", None)
 _waitid: Callable[[int, int, int], Any] | None = getattr(os, "waitid", None)
 

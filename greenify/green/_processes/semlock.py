@@ -10,7 +10,6 @@ from __future__ import annotations
 import _multiprocessing  # type: ignore[import-not-found]
 import errno
 import os
-import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from greenlet import greenlet
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.timers import LONGEST
 from greenify.green._copies.builtin import stands_for
 from greenify.identity import current_thread_greenlet
@@ -27,7 +27,6 @@ from greenify.tokens import uninterrupted
 
 __all__ = ["SemLock", "make_condition_wait"]
 
-_monotonic = time.monotonic
 _RECURSIVE = 0  # the kind of a re-entrant lock (RECURSIVE_MUTEX in multiprocessing.synchronize)
 _SHORTEST_PAUSE = 0.0002
 _LONGEST_PAUSE = 0.01

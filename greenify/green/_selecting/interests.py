@@ -18,11 +18,11 @@ import _thread
 import errno
 import os
 import select
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.descriptors import Descriptor, Side
 from greenify.core.fork import fork_hooks
 from greenify.core.hub import Hub
@@ -38,7 +38,6 @@ Found = TypeVar("Found")
 
 _native: Any = select
 _native_poll: Any = select.poll
-_monotonic = time.monotonic
 _close = os.close
 
 # What the kernel answers when it has no room for one more queue, registration or level of nested queues, or

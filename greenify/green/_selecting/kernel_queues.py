@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select as _module
 import sys
-import time
 from collections.abc import Callable
 from operator import index
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from greenlet import getcurrent
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.descriptors import Descriptor
 from greenify.core.hub import Hub
 from greenify.core.registry import current_hub, get_hub, is_main_thread
@@ -26,7 +26,6 @@ Found = TypeVar("Found")
 Queue = TypeVar("Queue", bound="_KernelQueue")
 
 _native: Any = _module
-_monotonic = time.monotonic
 
 # Which time-outs the native calls accept: milliseconds in a C int, nanoseconds in 64 bits.
 _LONGEST_EPOLL = (2**31 - 1) / 1000

@@ -12,10 +12,10 @@ import errno
 import os
 import socket as stdlib_socket
 import struct
-import time
 from typing import Any
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 from greenify.green._sockets import closing
 from greenify.green._sockets import transfer as socket_transfer
 from greenify.green._sockets.accepting import BUSY, try_accept
@@ -37,7 +37,6 @@ from greenify.green._sockets.state import (
 
 __all__ = ["METHODS"]
 
-_monotonic = time.monotonic
 _native = _socket.socket
 
 _fileno = _native.fileno

@@ -24,12 +24,12 @@ import errno
 import os
 import select
 import socket
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from greenify import core
 from greenify.core.blocking import bad_descriptor
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.descriptors import Descriptor, Side
 from greenify.core.kernel_queue import WRITE
 from greenify.core.registry import current_hub, finalising, get_hub, is_main_thread
@@ -55,7 +55,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-_monotonic = time.monotonic
 _native = _socket.socket
 _gettimeout = _native.gettimeout
 _settimeout = _native.settimeout

@@ -10,11 +10,11 @@ MSG_WAITALL asks for has come; asked not to block it stops early, so that is don
 from __future__ import annotations
 
 import _socket
-import time
 from operator import index
 from typing import Any
 
 from greenify.core.blocking import bad_descriptor
+from greenify.core.clock import monotonic as _monotonic
 from greenify.green._files.descriptor_io import ready
 from greenify.green._sockets import whole
 from greenify.green._sockets.dns import resolve
@@ -47,7 +47,6 @@ __all__ = [
     "sendto",
 ]
 
-_monotonic = time.monotonic
 _native = _socket.socket
 _DONTWAIT = _socket.MSG_DONTWAIT
 _WAITALL = _socket.MSG_WAITALL

@@ -8,7 +8,6 @@ with the higher priority first; check watchers; idle watchers, if nothing else h
 from __future__ import annotations
 
 import sys
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from gevent.exceptions import HubDestroyed
 from greenlet import getcurrent
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.guests import Guest
 from greenify.core.timers import Timers
 from greenify.integrations.gevent.callbacks import callback
@@ -30,7 +30,6 @@ from greenify.integrations.gevent.watchers import async_, check, fork, idle, pre
 
 __all__ = ["Cycle"]
 
-_monotonic = time.monotonic
 _print_exception = traceback.print_exception
 
 # How many descriptors one look at the kernel reports at most; the rest is reported by the next look.  Room

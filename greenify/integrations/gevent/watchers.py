@@ -9,19 +9,17 @@ An active watcher whose `ref` is true keeps the loop from ending.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.timers import Entry
 
 if TYPE_CHECKING:
     from greenify.integrations.gevent.loop import loop as Loop
 
 __all__ = ["async_", "check", "fork", "idle", "prepare", "timer", "watcher"]
-
-_monotonic = time.monotonic
 
 
 def _not_while_active(what: watcher) -> None:
