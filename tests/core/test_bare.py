@@ -159,7 +159,8 @@ class TestThreads:
         program(
             """
             release(taken)
-            start = threading._start_new_thread
+            import _thread
+            start = _thread.start_new_thread
             if PATCHED:
                 import greenify
                 start = greenify.original("_thread").start_new_thread

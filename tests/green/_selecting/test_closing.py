@@ -110,17 +110,22 @@ class TestSocket:
             WAITS
             + f"""
     how, ways = {how!r}, {CLOSE!r}
+    started = []
     for count in (1, 2):
         for way in ways:
             pairs = [socket.socketpair() for _ in range(count)]
             watched = [left for left, _ in pairs]
             by = dict(zip(watched, "abc"))
-            wait, queue = waiting(how, watched, by, 0.1)
-            thread = Thread(wait)
-            settle_well()
-            closing(way, watched[0].fileno(), watched[0].close)
-            print(count, way, outcome(thread.end))
-            tidy(queue, *sum(pairs, ()))
+            wait, queue = waiting(how, watched, by, 1.5)
+            started.append((count, way, pairs, queue, Thread(wait)))
+    settle_well()
+    for _, way, pairs, _, _ in started:
+        left = pairs[0][0]
+        closing(way, left.fileno(), left.close)
+    for count, way, _, _, thread in started:
+        print(count, way, outcome(thread.end))
+    for _, _, pairs, queue, _ in started:
+        tidy(queue, *sum(pairs, ()))
     """
         )
         assert "Error" not in output
@@ -134,7 +139,7 @@ class TestSocket:
         pairs = [socket.socketpair() for _ in range(count)]
         watched = [left for left, _ in pairs]
         by = dict(zip(watched, "abc"))
-        wait, queue = waiting(how, watched, by, 0.1)
+        wait, queue = waiting(how, watched, by, 1.0)
         thread = Thread(wait)
         settle_well()
         number = watched[0].fileno()
