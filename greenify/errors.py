@@ -16,6 +16,7 @@ __all__ = [
     "IncompleteReadError",
     "LatePatchWarning",
     "LibraryPatchWarning",
+    "NativeLockWarning",
     "PatchError",
     "PyuvMissingError",
     "ReadLimitError",
@@ -71,6 +72,10 @@ class LatePatchWarning(UserWarning):
 
 class LibraryPatchWarning(UserWarning):
     """The patch of a library does not fit the version that was imported, which works as if there was none."""
+
+
+class NativeLockWarning(UserWarning):
+    """A library that has been imported does not tell green threads apart; the message says what to do."""
 
 
 class TaskExit(BaseException):

@@ -16,7 +16,7 @@ from greenlet import getcurrent, greenlet
 from greenify.identity import current_thread_greenlet
 from greenify.pickling import refuse_to_pickle
 
-__all__ = ["forget_thread", "local"]
+__all__ = ["forget_native_thread", "forget_thread", "local"]
 
 _MISSING = object()
 
@@ -81,6 +81,15 @@ def _class_attribute(cls: type[Any], name: str) -> Any:
         if found is not _MISSING:
             return found
     return _MISSING
+
+
+def forget_native_thread() -> None:
+    """Free everything that the calling native thread, which is about to end, keeps in locals."""
+    for _ in range(_ROUNDS):
+        touched = vars(_native).pop("touched", None)
+        if touched is None:
+            return
+        touched.drop()
 
 
 class local:

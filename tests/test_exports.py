@@ -32,6 +32,7 @@ PUBLIC = {
     "HubError",
     "LatePatchWarning",
     "LibraryPatchWarning",
+    "NativeLockWarning",
     "PatchError",
     "PyuvMissingError",
     "RestoreError",

@@ -8,7 +8,7 @@ from typing import Any
 
 from greenify.green._copies.builtin import twin_of
 from greenify.green._copies.rest import public_names
-from greenify.green._threads import names, thread
+from greenify.green._threads import large_stacks, names, thread
 
 __all__ = ["REPLACED"]
 
@@ -23,6 +23,7 @@ REPLACED: dict[str, Any] = {
     "get_ident": thread.get_ident_twin,
     "_local": thread.local,
     "_count": thread.count,
+    "stack_size": large_stacks.stack_size,
 }
 if sys.version_info >= (3, 13):
     REPLACED |= {

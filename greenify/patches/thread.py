@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from greenify.core import slices
 from greenify.green import _thread as _thread_twin
 from greenify.green._copies.builtin import builtin_twin
-from greenify.green._threads import clocks, import_lock, thread_settings, tracing
+from greenify.green._threads import clocks, import_lock, large_stacks, thread_settings, tracing
 from greenify.green._threads import thread as green
 from greenify.green._threads.async_exc import make_set_async_exc
 from greenify.green._threads.conditions import (
@@ -33,6 +33,7 @@ from greenify.green._threads.conditions import (
 from greenify.green._threads.ctypes_errno import Errno
 from greenify.green._threads.dummies import forget_dummies
 from greenify.green._threads.native_threads import HandleStandIn, LockStandIn
+from greenify.patches import foreign_locks
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
 from greenify.patches.reducers import extend_reducers
@@ -57,6 +58,7 @@ _threading_names: dict[str, Any] = {
     "_CRLock": green.RLock,
     "get_ident": green.get_ident_twin,
     "local": green.local,
+    "stack_size": _thread_names["stack_size"],
     "settrace": tracing.settrace_of_new_threads,
     "setprofile": tracing.setprofile_of_new_threads,
 }
@@ -143,11 +145,14 @@ def finish(journal: Journal) -> None:
     _convert_threads(journal)
     extend_reducers(journal, _classes)
     tracing.watch_if_traced()
+    large_stacks.look()
+    journal.on_undo(large_stacks.forget)
     journal.on_undo(partial(complete_events, threading.Event))
     if sys.version_info < (3, 12):
         when_imported(journal, "cProfile", partial(_patch_profiler, journal))
     when_imported(journal, "ctypes", partial(_patch_ctypes, journal))
     when_imported(journal, "resource", partial(_patch_resource, journal))
+    foreign_locks.await_libraries(journal)
 
 
 def _patch_profiler(journal: Journal, module: ModuleType) -> None:

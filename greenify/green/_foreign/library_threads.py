@@ -19,6 +19,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from greenify.local import forget_native_thread
+
 __all__ = ["add", "ends", "launch", "packages", "remove", "wanted"]
 
 _start_native = _thread.start_new_thread
@@ -73,25 +75,41 @@ def _owners(function: Any) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
+Report = Callable[[BaseException, Callable[..., object]], None]
+
+
 def launch(
-    function: Callable[..., object], args: Any, kwargs: Any, finish: Callable[[], object] | None
+    function: Callable[..., object],
+    args: Any,
+    kwargs: Any,
+    finish: Callable[[], object] | None,
+    report: Report,
 ) -> int:
     """Start ``function(*args, **kwargs)`` on a native thread and return its identifier.
 
     Args:
         finish: called on that thread at its end.
+        report: called with an error that has left the function, and the function.
     """
-    return _start_native(_run, (function, args, kwargs, finish))
+    return _start_native(_run, (function, args, kwargs, finish, report))
 
 
 def _run(
-    function: Callable[..., object], args: Any, kwargs: Any, finish: Callable[[], object] | None
+    function: Callable[..., object],
+    args: Any,
+    kwargs: Any,
+    finish: Callable[[], object] | None,
+    report: Report,
 ) -> None:
     _here.ends = found = [] if finish is None else [finish]
     try:
-        # An error is reported by the interpreter, as that of any thread.
         function(*args, **kwargs)
+    except SystemExit:
+        pass  # ends a thread silently, as documented of _thread.exit
+    except BaseException as exc:
+        report(exc, function)
     finally:
+        forget_native_thread()
         for end in found:
             end()
 

@@ -27,6 +27,7 @@ from greenify.errors import TaskExit
 from greenify.event import Event
 from greenify.green._copies.builtin import bound_twin
 from greenify.green._foreign import library_threads
+from greenify.green._threads import large_stacks
 from greenify.green._threads.handles import (
     Sentinel,
     ThreadHandle,
@@ -304,9 +305,9 @@ def _launch(
         # No thread would ever run.  Up to CPython 3.11 the interpreter starts one that dies at once, then it
         # raises an error.
         return int(_native_start(function, args, kwargs))
-    if library_threads.packages and library_threads.wanted(function):
+    if large_stacks.wanted or (library_threads.packages and library_threads.wanted(function)):
         finish = None if handle is None else handle._finish
-        ident = library_threads.launch(function, args, kwargs, finish)
+        ident = library_threads.launch(function, args, kwargs, finish, _unraisable)
         if handle is not None:
             handle._ident = ident
         return ident
@@ -403,7 +404,7 @@ def set_sentinel() -> Any:
         return current.end
     ends = library_threads.ends()
     if ends is not None:
-        # A native thread of a library: green threads join it.
+        # A native thread that was started for a library or a large stack: green threads join it.
         sentinel = Sentinel(current)
         ends.append(sentinel._finish)
         return sentinel
