@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.behaviours.scenario import ALL, BOTH, check
-from tests.support import Mode
+from tests.support import Mode, run_python
 
 SET_UP = """
 import asyncio, os, queue, signal, socket, subprocess, sys, time
@@ -249,3 +249,21 @@ class TestSystem:
         """
         # Cancelled from 3.11 on; before, the loop is stopped first and cancels its tasks afterwards.
         assert run(code, mode) == "cancelled\ninterrupted\n"
+
+
+@ALL
+def test_one_copy_of_asyncios_c_module(mode: Mode) -> None:
+    run_python(
+        """
+        import sys
+        assert "greenify" not in sys.modules or "asyncio" not in sys.modules
+        import asyncio
+        import _asyncio
+        assert asyncio.Task is _asyncio.Task and asyncio.events._get_running_loop is _asyncio._get_running_loop
+        async def main():
+            return asyncio.current_task().get_coro().__name__
+        assert asyncio.run(main()) == "main"
+        """,
+        greenify=mode,
+        check=True,
+    )

@@ -82,9 +82,10 @@ def test_threads_from_trio_and_back(mode: Mode) -> None:
 
 
 @BOTH
-def test_anyio(mode: Mode) -> None:
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_anyio(mode: Mode, backend: str) -> None:
     run_python(
-        """
+        f"""
         import anyio, time
         from anyio import from_thread, to_thread
         def blocking(number):
@@ -101,8 +102,8 @@ def test_anyio(mode: Mode) -> None:
                 for number in range(10):
                     group.start_soon(one, number)
             assert sorted(found) == [2 * number for number in range(10)]
-        anyio.run(main, backend="trio")
-        with from_thread.start_blocking_portal("trio") as portal:
+        anyio.run(main, backend={backend!r})
+        with from_thread.start_blocking_portal({backend!r}) as portal:
             assert portal.call(double, 4) == 8
             assert portal.start_task_soon(double, 5).result(20) == 10
         """,

@@ -7,7 +7,6 @@ middle of a task, where a coroutine blocks.  So there the two go together.
 
 from __future__ import annotations
 
-import _asyncio
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +26,10 @@ def running_loop(native_get: Callable[[], Any], native_set: Callable[[Any], None
     # Volatile, for a forked child has none, and nobody is told.
     if sys.version_info < (3, 14):
         return Setting(native_get, native_set, None, volatile=True)
+    # Not before asyncio itself is imported: up to CPython 3.12 that would make a second `_asyncio`, whose
+    # tasks asyncio knows nothing of.
+    import _asyncio
+
     current_task: Any = _asyncio.current_task  # type: ignore[attr-defined,unused-ignore]
     swap_task: Any = _asyncio._swap_current_task  # type: ignore[attr-defined,unused-ignore]
 
