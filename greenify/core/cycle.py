@@ -50,6 +50,7 @@ class Cycle:
     loop: Loop | BareLoop
     greenlet: greenlet
     sleeping: bool
+    on_wake: Callable[[], None] | None
     abandoned: bool
     in_loop: bool
     hurry: bool
@@ -275,6 +276,8 @@ class Cycle:
                 self.in_loop = False
         finally:
             self.sleeping = False
+            if self.on_wake is not None:
+                self.on_wake()
 
     def expecting(self) -> bool:
         """Whether anything but a signal or another OS thread may still wake somebody here."""

@@ -189,6 +189,8 @@ class Guest:
                 hub.in_loop = False
         finally:
             hub.sleeping = False
+            if hub.on_wake is not None:
+                hub.on_wake()
 
     def look(self) -> None:
         """Make ready what is due in the hub and what the kernel reports to it, without blocking."""

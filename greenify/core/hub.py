@@ -72,6 +72,7 @@ class Hub(Cycle):
         self.spares: list[Any] = []  # suspended greenlets whose work has ended, to be used again
         self.last: HubWaiter | None = None  # who waits for the last task to end
         self.sleeping = False
+        self.on_wake: Callable[[], None] | None = None  # called, once, at the end of the sleep
         self.abandoned = False  # this is the hub of a process that we have been forked from
         self.users = 0  # libuv handles of others (streams): the loop has to be turned for them
         self._breath = 0  # `turns` at the last `breathe`

@@ -6,13 +6,17 @@ while the process computes (ITIMER_VIRTUAL: nothing ticks while it is idle) send
 whether the same greenlet has had the interpreter since the last tick, and if so sends it to the end of the
 ready queue.  Python runs the handler between two instructions, where a real thread could be interrupted too.
 
+Who waits in C again and again does not compute, and gets no tick: `ticker` notices that by the wall clock.
+
 It is armed by the first green thread and disarmed when there is none.  It is given up for good as soon as the
 program uses that signal or that timer itself.
 """
 
 from __future__ import annotations
 
+import _thread
 import atexit
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import getcurrent
 
 from greenify.core import registry as _registry
+from greenify.core.ticker import Ticker
 
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
@@ -74,6 +79,11 @@ _holders = 0
 _last: tuple[int, object] = (0, None)
 
 
+_interrupt_main: Any = _thread.interrupt_main
+_ticker: Ticker | None = None
+_overdue = -1  # the round of the ready queue that has taken for long by the wall clock
+
+
 def allow(yes: bool) -> None:
     """Let green threads have time slices from now on, or no longer."""
     global allowed, preemptible
@@ -98,6 +108,50 @@ def arm() -> None:
         signal.siginterrupt(SIGNAL, False)
     _setitimer(TIMER, _TICK, _TICK)
     armed = True
+    _start_ticker()
+
+
+def _start_ticker() -> None:
+    global _ticker
+    hub = _registry.current_hub()
+    if hub is not None and _ticker is None:
+        try:
+            _ticker = Ticker(hub, _is_overdue, _is_idle)
+        except RuntimeError:
+            pass  # there is no thread to be had: slices come by processor time alone
+
+
+def _is_overdue(turns: int) -> None:
+    # On the ticker's thread.  The handler runs in the main thread as if the signal had come, and no system
+    # call is interrupted.
+    global _overdue
+    if armed:
+        _overdue = turns
+        _interrupt_main(SIGNAL)
+
+
+def _is_idle() -> None:
+    # On the ticker's thread: there are no green threads left.
+    global _ticker
+    hub = _registry.home_hub()
+    _ticker = None
+    disarm()
+    if hub.tasks:
+        hub.call_from_thread(arm)  # one that has just come relies on it
+
+
+def _stop_ticker() -> None:
+    global _ticker
+    ticker = _ticker
+    if ticker is not None:
+        _ticker = None
+        ticker.stop()
+
+
+def _restart_ticker() -> None:
+    # After a fork, before which it has been stopped.
+    if armed and _registry.is_main_thread():
+        _start_ticker()
 
 
 def disarm() -> None:
@@ -106,6 +160,7 @@ def disarm() -> None:
     if armed:
         armed = False
         _setitimer(TIMER, 0.0)
+        _stop_ticker()
 
 
 @contextmanager
@@ -142,7 +197,8 @@ def on_tick(signum: int, frame: FrameType | None) -> None:
     now = (hub.turns, g)
     if now != _last:
         _last = now
-        return
+        if hub.turns != _overdue:
+            return
     if may_step_aside(hub, frame):
         hub.step_aside()
 
@@ -177,10 +233,13 @@ def _ours(frame: FrameType | None) -> bool:
 
 
 def forked() -> None:
-    """In the child: timers are not inherited."""
-    global armed
+    """In the child: neither timers nor threads are inherited."""
+    global armed, _ticker
     armed = False
+    _ticker = None
 
+
+os.register_at_fork(before=_stop_ticker, after_in_parent=_restart_ticker)
 
 # Handlers and modules are taken apart at the interpreter's end.
 atexit.register(allow, False)

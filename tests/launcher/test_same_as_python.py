@@ -472,7 +472,8 @@ if __name__ == "__main__":
             "    start = time.monotonic()\n"
             "    threads = [threading.Thread(target=time.sleep, args=(0.2,)) for _ in range(50)]\n"
             "    for t in threads: t.start()\n"
-            "    assert len(__import__('os').listdir('/proc/self/task')) == 1\n"
+            # The second one watches for calls that wait in C.
+            "    assert len(__import__('os').listdir('/proc/self/task')) <= 2\n"
             "    for t in threads: t.join()\n"
             "    assert time.monotonic() - start < 8\n",
             "test_sample.py",

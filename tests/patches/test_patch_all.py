@@ -56,7 +56,10 @@ class TestPatchAll:
             for thread in threads: thread.join()
             assert 0.2 <= time.monotonic() - start < 8  # one after the other: ten
             import os
-            assert len(os.listdir("/proc/self/task")) == 1
+            # What looks after long calls into C ends with the threads.
+            while len(os.listdir("/proc/self/task")) > 1:
+                assert time.monotonic() - start < 30
+                time.sleep(0.001)
             """
         )
 

@@ -314,10 +314,10 @@ def _launch(
     hub = core.home_hub()
     if hub.foreign():
         return _launch_there(hub, function, args, kwargs, handle)
-    if slices.allowed and not slices.armed:
-        slices.arm()
     thread = _make(hub, function, args, kwargs, handle)
     hub.start(thread)
+    if slices.allowed and not slices.armed:
+        slices.arm()
     return thread.ident
 
 

@@ -1,0 +1,113 @@
+"""A native thread that notices who has the interpreter for long without computing.
+
+The timer of the time slices runs only while the process computes.  A loop of calls that wait in C does not,
+and a timer by the wall clock would interrupt system calls of C code (EINTR) and wake an idle process.  So a
+native thread looks at the hub every 10 ms.  If the ready queue has not gone round since the last look, it
+has the slices' handler run in the main thread, as if the signal had come; no signal is sent.
+
+The thread stands still while the hub sleeps, and the end of the sleep ends that: it costs a program that
+idles for longer than a tick a switch of threads now and then, and all others nothing.  It ends when there
+are no more green threads, and before a fork.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from greenify.core.hub import Hub
+
+__all__ = ["Ticker"]
+
+# Seconds between two looks; whoever has had the interpreter for one to two of them lets the others run.
+_TICK = 0.01
+
+# How many seconds `stop` waits for the end of the thread, which comes as soon as it gets the interpreter.
+_PATIENCE = 1.0
+
+_native_lock = _thread.allocate_lock
+_native_sleep = time.sleep
+_start_native = _thread.start_new_thread
+_exists = os.path.exists
+_monotonic = time.monotonic
+_get_native_id = _thread.get_native_id
+
+
+class Ticker:
+    """Looks at `hub` from a native thread, until `stop` or until there is nothing to look at.
+
+    Args:
+        overdue: called on the native thread as ``overdue(turns)`` when the hub's rounds have stood still
+            since the last look.
+        idle: called there when the hub has no tasks any more, at the end of the thread.
+
+    Raises:
+        RuntimeError: no thread can be started.
+    """
+
+    def __init__(
+        self, hub: Hub, overdue: Callable[[int], object], idle: Callable[[], object]
+    ) -> None:
+        self._hub = hub
+        self._overdue = overdue
+        self._idle = idle
+        self._over = False
+        self._native_id = 0
+        # Who is to look at once releases the one; the thread holds the other while it runs.
+        self._bell: Any = _native_lock()
+        self._bell.acquire()
+        self._running: Any = _native_lock()
+        self._running.acquire()
+        _start_native(self._run, ())
+
+    def _run(self) -> None:
+        self._native_id = _get_native_id()
+        try:
+            self._look()
+        finally:
+            self._running.release()
+
+    def _look(self) -> None:
+        hub = self._hub
+        seen = -1
+        while not self._over:
+            self._bell.acquire(True, _TICK)
+            if self._over:
+                return
+            if not hub.tasks:
+                self._idle()
+                return
+            turns = hub.turns
+            if turns != seen:
+                seen = turns
+            elif not hub.sleeping:
+                self._overdue(turns)
+            else:
+                # It has slept for a whole tick.
+                hub.on_wake = self._ring
+                if hub.sleeping:
+                    self._bell.acquire()
+                    seen = -1
+                hub.on_wake = None
+
+    def _ring(self) -> None:
+        try:
+            self._bell.release()
+        except RuntimeError:
+            pass  # it has been rung, and not heard yet
+
+    def stop(self) -> None:
+        """End the thread, and wait for its end.  Not on the thread itself."""
+        self._over = True
+        self._ring()
+        if not self._running.acquire(True, _PATIENCE):
+            return
+        # The kernel still counts it for a moment, and from CPython 3.12 on a fork warns of that.
+        path = f"/proc/self/task/{self._native_id}"
+        limit = _monotonic() + _PATIENCE
+        while _exists(path) and _monotonic() < limit:
+            _native_sleep(0.00002)
