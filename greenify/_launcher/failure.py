@@ -16,7 +16,6 @@ from typing import Any
 __all__ = ["Report", "without_launcher"]
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_PACKAGE = os.path.dirname(_HERE.rstrip(os.sep)) + os.sep
 
 Hook = Callable[[type[BaseException], BaseException, TracebackType | None], Any]
 
@@ -35,8 +34,9 @@ def _hide_twins(exc: BaseException) -> None:
     its own frames.  Other exceptions raised there may be our own mistakes, and are shown whole; so is
     everything in development mode (``-X dev``).
     """
-    if sys.flags.dev_mode:
-        return
+    # Not before: the launcher says it in its own words when greenify cannot be loaded.
+    from greenify.core.tracebacks import hide_wait
+
     seen: set[int] = set()
     todo: list[BaseException | None] = [exc]
     while todo:
@@ -46,13 +46,7 @@ def _hide_twins(exc: BaseException) -> None:
         seen.add(id(found))
         todo += [found.__cause__, found.__context__]
         if isinstance(found, KeyboardInterrupt | OSError):
-            last, tb = None, found.__traceback__
-            while tb is not None:
-                if not tb.tb_frame.f_code.co_filename.startswith(_PACKAGE):
-                    last = tb
-                tb = tb.tb_next
-            if last is not None:
-                last.tb_next = None
+            hide_wait(found)
 
 
 class Report:
