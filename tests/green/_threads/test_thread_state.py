@@ -193,6 +193,7 @@ ROWS = (
         barrier = threading.Barrier(3)
         async def work():
             loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            assert task in asyncio.all_tasks()
             for _ in range(3):
                 await asyncio.sleep(0)
                 barrier.wait(LONG)  # in the middle of a task
