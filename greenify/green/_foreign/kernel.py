@@ -122,7 +122,8 @@ def splice(src: int, dst: int, count: int, *args: Any, **kwargs: Any) -> int:
     names = ("offset_src", "offset_dst", "flags")
     options = {**dict(zip(names, args, strict=False)), **kwargs}
     flags = options.get("flags", 0)
-    if type(flags) is not int or flags & _SPLICE_AT_ONCE or runs_natively():
+    refused = len(args) > len(names) or not options.keys() <= set(names)
+    if refused or type(flags) is not int or flags & _SPLICE_AT_ONCE or runs_natively():
         return int(_splice(src, dst, count, *args, **kwargs))
     options["flags"] = flags | _SPLICE_AT_ONCE
     while True:
