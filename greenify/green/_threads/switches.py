@@ -20,7 +20,7 @@ from greenify.core.fork import fork_hooks
 from greenify.core.registry import current_hub
 from greenify.identity import current_thread_greenlet
 
-__all__ = ["Follower", "Setting", "follow", "followed_in_c", "has_settings", "unfollow"]
+__all__ = ["Follower", "Setting", "follow", "followed_in_c", "unfollow"]
 
 T = TypeVar("T")
 
@@ -165,11 +165,6 @@ class Setting:
     def forget(self) -> None:
         """What is in force on this OS thread now stays so, for all its threads."""
         _settings().forget(self)
-
-
-def has_settings(thread: greenlet) -> bool:
-    """Whether `thread`, a greenlet that stands for one, has set anything that a new one would not have."""
-    return hasattr(thread, "settings")
 
 
 class _Settings:

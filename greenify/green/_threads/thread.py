@@ -36,7 +36,6 @@ from greenify.green._threads.handles import (
     shutdown,
 )
 from greenify.green._threads.primitives import Lock, RLock, local
-from greenify.green._threads.switches import has_settings
 from greenify.identity import get_ident
 from greenify.local import forget_thread
 from greenify.task import report_lost
@@ -218,7 +217,8 @@ class GreenThread(greenlet):
             and self.parent is hub.greenlet  # it is another one's after a fork (`core.fork`)
             and self.locals is None
             and not self.inner
-            and not has_settings(self)
+            # It has set nothing that a new one would not have (`switches`); asked without a call.
+            and "settings" not in self.__dict__
             and not getweakrefcount(self)
             # No late wake-up, which a raw greenlet's caller would take for its answer.
             and len(ready) < _SEARCHED
