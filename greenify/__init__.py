@@ -63,6 +63,9 @@ if TYPE_CHECKING:
     from greenify.green._copies.importing import (
         import_patched,
     )
+    from greenify.green._foreign.offloading import (
+        offload,
+    )
     from greenify.locks import (
         Lock,
         RLock,
@@ -179,6 +182,7 @@ __all__ = [
     "current",
     "import_patched",
     "is_patched",
+    "offload",
     "original",
     "patch_all",
     "patched",
@@ -234,6 +238,7 @@ _HOMES = {
         "set_thread_limit",
     ),
     "greenify.green._copies.importing": ("import_patched",),
+    "greenify.green._foreign.offloading": ("offload",),
     "greenify.locks": (
         "Lock",
         "RLock",

@@ -27,6 +27,8 @@ PUBLIC = {
     "restore",
     # greenify.green._copies.importing
     "import_patched",
+    # greenify.green._foreign.offloading
+    "offload",
     # errors and warnings
     "GreenifyError",
     "HubError",

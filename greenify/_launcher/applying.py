@@ -15,4 +15,9 @@ def apply(command: Command) -> None:
     """
     from greenify.patches import patch_all
 
-    patch_all(only=command.only, skip=command.skip)
+    patch_all(
+        only=command.only,
+        skip=command.skip,
+        offload=command.offload or (),
+        native=command.native or (),
+    )

@@ -28,6 +28,11 @@ What to run (everything after it belongs to the program):
 Options:
   --only NAMES   apply only these patches (names with commas)
   --skip NAMES   leave these patches out
+  --offload NAMES
+                 hand these calls to native threads: package.module:Class.method
+                 (at the end: @self for a native thread for each object)
+  --native NAMES
+                 let the threads that these packages start be native
   --children     patch the Python programs that it starts, too, in the same way
   --list         list everything that would be replaced, and by what, then exit
   -i             inspect interactively after the program has run
@@ -60,6 +65,7 @@ class Command:
         argv: ``sys.argv`` for the program.
         only: the value of ``--only``, or None.
         skip: the value of ``--skip``, or None.
+        offload, native: the values of ``--offload`` and ``--native``, or None.
         inspect: whether ``-i`` was given.
         children: whether ``--children`` was given.
         inherited: the options that children are to be patched with.
@@ -70,6 +76,8 @@ class Command:
     argv: list[str] = field(default_factory=list)
     only: str | None = None
     skip: str | None = None
+    offload: str | None = None
+    native: str | None = None
     inspect: bool = False
     children: bool = False
     inherited: list[str] = field(default_factory=list, compare=False)
@@ -121,16 +129,12 @@ def _run(command: Command, kind: Kind, what: str, argv: list[str]) -> Command:
 def _long(command: Command, arg: str, rest: list[str]) -> bool:
     """Take one long option; True if it ends the command line."""
     name, equals, value = arg.partition("=")
-    if name in ("--only", "--skip"):
+    if name in ("--only", "--skip", "--offload", "--native"):
         # Given twice, they add up.
         names = value if equals else _value(name, rest)
-        before = command.only if name == "--only" else command.skip
-        joined = names if before is None else f"{before},{names}"
-        command.inherited.append(f"{name}={names}")
-        if name == "--only":
-            command.only = joined
-        else:
-            command.skip = joined
+        field = name.removeprefix("--")
+        before = getattr(command, field)
+        setattr(command, field, names if before is None else f"{before},{names}")
         return False
     if arg == "--children":
         command.children = True

@@ -53,7 +53,11 @@ os.register_at_fork(after_in_child=_journal.lock._at_fork_reinit)  # type: ignor
 
 
 def patch_all(
-    *, only: Iterable[str] | str | None = None, skip: Iterable[str] | str | None = None
+    *,
+    only: Iterable[str] | str | None = None,
+    skip: Iterable[str] | str | None = None,
+    offload: Iterable[str] | str = (),
+    native: Iterable[str] | str = (),
 ) -> None:
     """Make the standard library's blocking calls cooperative, in the whole process, until `restore`.
 
@@ -65,13 +69,21 @@ def patch_all(
         only: the names of the patches to apply (see `ORDER` and `LIBRARIES`), by default all: an iterable,
             or a string with commas.
         skip: names to leave out, in the same form.
+        offload: calls that are handed to native threads (see `greenify.offload`), as
+            ``"package.module:function"`` or ``"package.module:Class.method"``, in the same form.  With
+            ``@self`` at the end, each object has a native thread of its own; with ``@self.connection``, that
+            of the object which this leads to is used.  The modules are not imported for it.
+        native: packages and modules whose threads are native, in the same form: those that their code
+            starts, and those that run their functions or classes.
 
     Raises:
         UnknownPatchError: there is no patch of that name; the message lists them.
-        PatchError: a patch cannot be applied, or needs one that is left out.  Nothing has been patched.
+        PatchError: a patch cannot be applied, or needs one that is left out; a name in `offload` or `native`
+            is none.  Nothing has been patched.  Names in a module that is imported later are looked up
+            then: that import raises it.
         LatePatchWarning: only where warnings are turned into errors.  Nothing has been patched.
     """
-    _apply(choose(only, skip), stacklevel=3)
+    _apply(choose(only, skip), _named(offload, native), stacklevel=3)
 
 
 def restore() -> None:
@@ -89,16 +101,21 @@ def restore() -> None:
 
 @contextmanager
 def patched(
-    *, only: Iterable[str] | str | None = None, skip: Iterable[str] | str | None = None
+    *,
+    only: Iterable[str] | str | None = None,
+    skip: Iterable[str] | str | None = None,
+    offload: Iterable[str] | str = (),
+    native: Iterable[str] | str = (),
 ) -> Iterator[None]:
     """Patch for the length of a ``with`` block (or, as a decorator, of a call); see `patch_all`.
 
     At the end the patches are taken back that were not in force at its beginning.
 
     Args:
-        only, skip: as of `patch_all`; so are the errors.  At the end, `RestoreError` as of `restore`.
+        only, skip, offload, native: as of `patch_all`; so are the errors.  At the end, `RestoreError` as
+            of `restore`.
     """
-    names = _apply(choose(only, skip), stacklevel=4)
+    names = _apply(choose(only, skip), _named(offload, native), stacklevel=4)
     try:
         yield
     finally:
@@ -198,18 +215,32 @@ def _load(name: str) -> tuple[tuple[Patch, ...], Callable[[Journal], object] | N
     return patches, getattr(module, "finish", None)
 
 
-def _apply(names: tuple[str, ...], stacklevel: int) -> tuple[str, ...]:
+_Named = dict[str, Callable[[Journal], object]]
+
+
+def _named(offload: Iterable[str] | str, native: Iterable[str] | str) -> _Named:
+    """The patches that the user has named calls and packages for."""
+    if not (offload or native):
+        return {}
+    from greenify.patches.named import finishers, read_native, read_offload  # for these only
+
+    return dict(finishers(read_offload(offload), read_native(native)))
+
+
+def _apply(names: tuple[str, ...], named: _Named, stacklevel: int) -> tuple[str, ...]:
     """Apply those patches that are not in force, and return their names."""
     with _journal.lock:
         present = _journal.names()
-        missing = tuple(name for name in names if name not in present)
+        missing = tuple(name for name in (*names, *named) if name not in present)
         if not missing:
             return ()
         problem = rival()
         if problem is not None:
             raise PatchError(problem)
         # All twins before the first change: they keep the native functions as they find them.
-        loaded = [(name, *_load(name)) for name in missing]
+        loaded = [
+            (name, (), named[name]) if name in named else (name, *_load(name)) for name in missing
+        ]
         with _journal.transaction():
             start = len(_journal.changes())
             for name, patches, finish in loaded:

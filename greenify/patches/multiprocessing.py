@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
-from greenify.patches.selection import LIBRARIES, ORDER
+from greenify.patches.selection import LIBRARIES, NATIVE, OFFLOAD, ORDER
 
 if TYPE_CHECKING:
     from greenify.patches.journal import Journal
@@ -36,18 +36,18 @@ _CHILD = """\
 import sys
 sys.path[:] = {path!r}
 from greenify.patches import patch_all
-patch_all(only={names!r})
+patch_all(only={names!r}, offload={offload!r}, native={native!r})
 """
 
 
 class _PatchChild:
     """Is nothing; unpickling it patches the process."""
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: list[str], offload: list[str], native: list[str]) -> None:
         # Where the child finds greenify is no matter of the program's own sys.path.
         home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         path = sys.path if home in sys.path else [*sys.path, home]
-        self._source = _CHILD.format(path=path, names=names)
+        self._source = _CHILD.format(path=path, names=names, offload=offload, native=native)
 
     def __reduce__(self) -> Any:
         return exec, (self._source, {})
@@ -59,8 +59,11 @@ def _patch_spawn(journal: Journal, spawn: ModuleType) -> None:
     @wraps(plain)
     def get_preparation_data(name: str) -> dict[str, Any]:
         # The child ignores what it does not know.
-        names = [patch for patch in (*ORDER, *LIBRARIES) if patch in journal.names()]
-        return {"greenify": _PatchChild(names), **plain(name)}
+        present = journal.names()
+        names = [patch for patch in (*ORDER, *LIBRARIES) if patch in present]
+        offload = [patch.removeprefix(OFFLOAD) for patch in present if patch.startswith(OFFLOAD)]
+        native = [patch.removeprefix(NATIVE) for patch in present if patch.startswith(NATIVE)]
+        return {"greenify": _PatchChild(names, offload, native), **plain(name)}
 
     journal.apply(
         "multiprocessing", (Patch(spawn, replace={"get_preparation_data": get_preparation_data}),)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from greenify.errors import PatchError, UnknownPatchError
 
-__all__ = ["ALIASES", "LIBRARIES", "NEEDS", "ORDER", "check", "choose"]
+__all__ = ["ALIASES", "LIBRARIES", "NATIVE", "NEEDS", "OFFLOAD", "ORDER", "check", "choose"]
 
 ORDER: tuple[str, ...] = (
     "time",
@@ -59,6 +59,11 @@ ALIASES: dict[str, str] = {
     "popen": "subprocess",
 }
 """Names that one may try, for the message."""
+
+
+OFFLOAD = "offload "
+NATIVE = "native "
+"""How the names of the patches begin that the user has named calls and packages for (`named`)."""
 
 
 def choose(

@@ -46,6 +46,10 @@ class TestParse:
             (["--only=a", "--only", "b", "f"], Command("file", "f", ["f"], only="a,b")),
             (["--skip=", "-"], Command("stdin", "-", ["-"], skip="")),
             (["--only", "-c", "f"], Command("file", "f", ["f"], only="-c")),
+            (
+                ["--offload", "a:b", "--offload=c:d", "--native=e", "f"],
+                Command("file", "f", ["f"], offload="a:b,c:d", native="e"),
+            ),
             (["--list"], Command("list", argv=[""])),
             (["--list", "--skip", "a"], Command("list", argv=[""], skip="a")),
             (["--skip", "a", "--list", "f"], Command("list", argv=[""], skip="a")),
