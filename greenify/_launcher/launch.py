@@ -104,7 +104,7 @@ def _print(prog: str, command: Command) -> None:
             text = HELP.format(
                 prog=prog,
                 python=_python(),
-                patches=", ".join(ORDER),
+                patches=textwrap.fill("Patches: " + ", ".join(ORDER), 110),
                 libraries=textwrap.fill(heading + ", ".join(LIBRARIES), 110),
             )
         else:

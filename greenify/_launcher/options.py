@@ -39,7 +39,7 @@ Options:
   -V, --version  print the versions of greenify and of what it runs on, then exit
   -h, --help     print this help, then exit
 
-Patches: {patches}
+{patches}
 {libraries}
 
 Options of Python itself go before: {python} -X dev -m greenify file
@@ -135,6 +135,7 @@ def _long(command: Command, arg: str, rest: list[str]) -> bool:
         field = name.removeprefix("--")
         before = getattr(command, field)
         setattr(command, field, names if before is None else f"{before},{names}")
+        command.inherited.append(f"{name}={names}")
         return False
     if arg == "--children":
         command.children = True

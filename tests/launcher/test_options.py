@@ -83,6 +83,10 @@ class TestParse:
         with pytest.raises(UsageError, match="goes before -m greenify: -u -m greenify"):
             parse(["-u", "script.py"])
 
+    def test_children_inherit_what_is_named(self) -> None:
+        command = parse(["--offload", "a:b", "--native=c", "--skip", "ssl", "--children", "f"])
+        assert command.inherited == ["--offload=a:b", "--native=c", "--skip=ssl"]
+
 
 class TestMistakes:
     @pytest.mark.parametrize("args", [["-z", "x.py"], ["-c"], ["--frobnicate"]], ids=" ".join)
