@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         import_patched,
     )
     from greenify.green._foreign.offloading import (
+        Offloaded,
         offload,
     )
     from greenify.locks import (
@@ -149,6 +150,7 @@ __all__ = [
     "LifoQueue",
     "Lock",
     "NativeThreadPoolExecutor",
+    "Offloaded",
     "PatchError",
     "PriorityQueue",
     "ProcessPoolExecutor",
@@ -238,7 +240,10 @@ _HOMES = {
         "set_thread_limit",
     ),
     "greenify.green._copies.importing": ("import_patched",),
-    "greenify.green._foreign.offloading": ("offload",),
+    "greenify.green._foreign.offloading": (
+        "Offloaded",
+        "offload",
+    ),
     "greenify.locks": (
         "Lock",
         "RLock",

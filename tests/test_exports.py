@@ -28,6 +28,7 @@ PUBLIC = {
     # greenify.green._copies.importing
     "import_patched",
     # greenify.green._foreign.offloading
+    "Offloaded",
     "offload",
     # errors and warnings
     "GreenifyError",

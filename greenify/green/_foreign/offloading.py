@@ -5,17 +5,17 @@ For libraries that greenify has no patch for: one's own functions as a decorator
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import update_wrapper
 from operator import attrgetter
 from types import BuiltinFunctionType
 from typing import Any, TypeVar, overload
 
 from greenify.green._copies.builtin import builtin_twin
-from greenify.green._foreign.calls import hand_over
+from greenify.green._foreign.calls import hand_over, run_back
 from greenify.green._foreign.own_thread import own_thread
 
-__all__ = ["offload"]
+__all__ = ["Offloaded", "offload"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -115,3 +115,47 @@ def _check(function: Any) -> None:
             f"{what} is a generator function: its calls do nothing, asking for items does. "
             "Offload what it calls"
         )
+
+
+class Offloaded:
+    """For classes of a library whose methods wait, or compute, in C: a base to put before the library's own.
+
+        class Connection(greenify.Offloaded, library.Connection, methods=["query", "commit"]):
+            def load(self, name, on_row):
+                return self.query(name, self.run_back(on_row))
+
+        class Cursor(greenify.Offloaded, library.Cursor, methods=["execute"], thread_of="self.connection"):
+            pass
+
+    The methods that are named, the class's own or inherited ones, run on the native thread of the object, as
+    with `offload`.  A method without them does not; neither does a further class that overrides one and does
+    not name it, until that calls ``super()``.
+
+    Args:
+        methods: their names.
+        thread_of: as of `offload`.
+
+    Raises:
+        AttributeError: there is no such method.
+        TypeError: as of `offload`.
+    """
+
+    __slots__ = ()
+
+    #: Wraps a function that C code is going to call during a call of such a method: it then runs in the
+    #: caller's thread, where it may wait, and use the object.
+    run_back = staticmethod(run_back)
+
+    def __init_subclass__(
+        cls, methods: Iterable[str] = (), thread_of: str = "self", **kwargs: Any
+    ) -> None:
+        super().__init_subclass__(**kwargs)
+        if isinstance(methods, str):
+            raise TypeError(f"methods takes names, as [{methods!r}]")
+        for name in methods:
+            for base in cls.__mro__:
+                if name in vars(base):
+                    setattr(cls, name, offload(vars(base)[name], thread_of=thread_of))
+                    break
+            else:
+                raise AttributeError(f"{cls.__qualname__} has no method {name!r}")

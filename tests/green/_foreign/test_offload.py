@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from greenify import offload
+from greenify import Offloaded, offload
 from greenify.errors import PatchError
 from greenify.patches.named import read_native, read_offload
 from tests.green._foreign import foreign
@@ -163,6 +163,51 @@ assert Connection.quote("x") == one.quote("x") == "x" and type(two) is Connectio
             greenify=False,
             check=True,
         )
+
+
+class TestClasses:
+    def test_methods_and_callbacks(self) -> None:
+        foreign.run("""
+class Base:
+    def query(self, value=1):
+        return value, native.get_ident()
+    def each(self, function):
+        return function(), native.get_ident()
+    def at_once(self):
+        return native.get_ident()
+class Connection(greenify.Offloaded, Base, methods=["query", "each", "own"]):
+    def own(self):
+        return native.get_ident()
+    def both(self):
+        return self.each(self.run_back(lambda: (native.get_ident(), self.own())))
+class Derived(Connection):
+    def query(self, value=2):
+        return super().query(value)
+class Cursor(greenify.Offloaded, methods=["execute"], thread_of="self.connection"):
+    def __init__(self, connection):
+        self.connection = connection
+    def execute(self):
+        return native.get_ident()
+main = native.get_ident()
+for kind in (Connection, Derived):
+    one, two = kind(), kind()
+    its = one.own()
+    assert its != main and its == one.query()[1] == Cursor(one).execute() != two.own()
+    assert one.query(7)[0] == 7 and one.at_once() == main
+    assert one.both() == ((main, its), its)
+assert Base().query()[1] == main
+""")
+
+    def test_mistakes(self) -> None:
+        with pytest.raises(AttributeError, match="has no method 'gone'"):
+
+            class Gone(Offloaded, methods=["gone"]):
+                pass
+
+        with pytest.raises(TypeError, match="methods takes names"):
+
+            class Text(Offloaded, methods="query"):
+                pass
 
 
 class TestNames:
