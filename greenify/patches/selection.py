@@ -34,6 +34,8 @@ Each is a file in this folder.
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "argon2": ("argon2.low_level",),
     "bcrypt": ("bcrypt._bcrypt",),
+    "psycopg": ("psycopg.waiting", "psycopg.connection", "psycopg._connection_base"),
+    "psycopg2": ("psycopg2._psycopg",),
 }
 """The patches of other people's libraries, each with the modules whose import it waits for.
 
@@ -45,6 +47,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     # A green thread that waits in the native SimpleQueue stops the one that would put something in.
     "thread": ("queue",),
     "ssl": ("socket",),
+    # It waits by poll(), or by a selector while it connects.
+    "psycopg": ("select", "selectors"),
 }
 """What a patch cannot do without: its cooperative methods rely on what those patches have changed.
 
