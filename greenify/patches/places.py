@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
 from types import ModuleType
 from typing import Any, Protocol
@@ -38,6 +39,29 @@ class Place(Protocol):
         """Put `value` there; `MISSING` removes what is there."""
 
 
+# Py_TPFLAGS_HEAPTYPE and Py_TPFLAGS_IMMUTABLETYPE
+_IMMUTABLE = 1 << 9 | 1 << 8
+
+
+_abstract: Any = vars(type)["__abstractmethods__"]
+
+
+def _write_into(owner: type[Any], name: str, value: object) -> None:
+    """Set an ordinary method of a class that C has made, of which `setattr` refuses to.
+
+    Such a class is no static one, which interpreters share: it belongs to its module.  A special method would
+    have to go into the class's C structure as well.
+    """
+    (namespace,) = (one for one in gc.get_referents(vars(owner)) if type(one) is dict)
+    if value is MISSING:
+        del namespace[name]
+    else:
+        namespace[name] = value
+    # The interpreter forgets what it remembers about a class when this is set, and asks nobody.
+    _abstract.__set__(owner, frozenset())
+    _abstract.__delete__(owner)
+
+
 class Attribute:
     """A module's or a class's own attribute, past descriptors: what `write` puts back is exact."""
 
@@ -53,7 +77,9 @@ class Attribute:
     def write(self, value: object) -> None:
         owner = self.owner
         if isinstance(owner, type):
-            if value is MISSING:
+            if owner.__flags__ & _IMMUTABLE == _IMMUTABLE and not self.name.startswith("__"):
+                _write_into(owner, self.name, value)
+            elif value is MISSING:
                 delattr(owner, self.name)
             else:
                 setattr(owner, self.name, value)

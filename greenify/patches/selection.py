@@ -25,6 +25,11 @@ ORDER: tuple[str, ...] = (
     "gevent",
     "fcntl",
     "sqlite3",
+    "zlib",
+    "bz2",
+    "lzma",
+    "zstd",
+    "hashlib",
 )
 """The names of the patches, in the order in which they are applied; `patch_all` says what they are for.
 

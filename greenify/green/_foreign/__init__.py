@@ -4,7 +4,7 @@
 |---|---|
 | `try_again` | what has a variant that does not wait, and nothing to wait for |
 | `hand_over` | a call without state of its own, which waits: it runs on a native thread |
-| `compute` | one that computes: the same, with as many at a time as there are processors |
+| `compute`, `compute_with` | one that computes: the same, with as many at a time as there are processors |
 | `OwnThread`, `own_thread` | the calls of one object: a native thread of its own runs them all |
 | `run_back` | a Python function that C code calls meanwhile: it runs in the thread of the caller |
 | `library_threads` | a thread of a library that lives in C is a native one |
@@ -14,7 +14,7 @@ context variables, the thread-local data, the identity and the re-entrant locks 
 for it.
 """
 
-from greenify.green._foreign.calls import compute, hand_over, run_back
+from greenify.green._foreign.calls import compute, compute_with, hand_over, run_back
 from greenify.green._foreign.own_thread import OwnThread, own_thread
 from greenify.green._foreign.trying import NOT_YET, NotYet, try_again
 
@@ -23,6 +23,7 @@ __all__ = [
     "NotYet",
     "OwnThread",
     "compute",
+    "compute_with",
     "hand_over",
     "own_thread",
     "run_back",

@@ -29,7 +29,15 @@ from greenify.core.workers import Workers, forget_name
 from greenify.errors import HubError
 from greenify.identity import current_thread_greenlet, get_ident
 
-__all__ = ["Call", "Request", "alone_at_the_end", "compute", "hand_over", "run_back"]
+__all__ = [
+    "Call",
+    "Request",
+    "alone_at_the_end",
+    "compute",
+    "compute_with",
+    "hand_over",
+    "run_back",
+]
 
 T = TypeVar("T")
 
@@ -280,7 +288,9 @@ def alone_at_the_end() -> bool:
     return sys.is_finalizing() or registry.finalising()
 
 
-def _run(pool: Workers, function: Callable[..., T], args: Any, kwargs: Any) -> T:
+def _run(
+    pool: Workers, function: Callable[..., T], args: Any, kwargs: Any, stays: bool = False
+) -> T:
     if alone_at_the_end() or (core.current_hub() is None and not registry.is_main_thread()):
         return function(*args, **kwargs)
     call = Call(function, args, kwargs)
@@ -289,7 +299,7 @@ def _run(pool: Workers, function: Callable[..., T], args: Any, kwargs: Any) -> T
     except RuntimeError:
         # There is no thread to be had, as at the interpreter's end.
         return function(*args, **kwargs)
-    result: T = call.wait(stays=False)
+    result: T = call.wait(stays=stays)
     return result
 
 
@@ -314,6 +324,14 @@ def compute(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
     (a hash of 1 KiB) where it is.
     """
     return _run(_computing, function, args, kwargs)
+
+
+def compute_with(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    """As `compute`, for a method of an object that others may use at once: a compressor, a hash.
+
+    Who is killed or interrupted meanwhile leaves when the call has ended, as a thread does.
+    """
+    return _run(_computing, function, args, kwargs, stays=True)
 
 
 def run_back(function: Callable[..., T]) -> Callable[..., T]:

@@ -1,0 +1,22 @@
+"""The patches of what computes in C: each waits for its module to be imported."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from greenify.patches.record import Patch
+
+if TYPE_CHECKING:
+    from greenify.patches.journal import Journal
+
+__all__ = ["replace_computing"]
+
+
+def replace_computing(journal: Journal, name: str, twins: str, module: ModuleType) -> None:
+    """Under the patch `name`, apply what `greenify.green._computing` has for a module that has run."""
+    replaced: dict[Any, dict[str, Any]] = import_module(
+        f"greenify.green._computing.{twins}"
+    ).REPLACED
+    journal.apply(name, [Patch(holder, replace=new) for holder, new in replaced.items()])
