@@ -75,10 +75,6 @@ def follow(journal: Journal, changes: Iterable[Change], names: Collection[str]) 
             gc.enable()
 
 
-# Modules of C that look their own functions up in a table: these references have to stay.
-_TABLES_IN_C = frozenset({"_hashlib"})
-
-
 class _Replacement:
     """What takes the place of one native function or class."""
 
@@ -160,8 +156,6 @@ class _Late:
                 value = derived.renewed(self.new)
                 for place in derived.places:
                     self._write(place, value, "rebound", replacement.patch)
-        if getattr(node.target, "__module__", None) in _TABLES_IN_C:
-            return
         for found in node.tree():
             for where in found.stuck:
                 self._report(f"{label(node.target)}, {where}")

@@ -1,18 +1,17 @@
-"""hashlib: the functions that make a hash, `update`, and those that derive keys.
+"""hashlib: `update` of every hash, and what derives keys.
 
-A function that makes a hash is known to C by its identity (`hmac`), so that a twin is translated there.
+The functions that make a hash (`hashlib.sha256`, `hashlib.new`) stay as they are, with data, too: a twin in
+Python would make a hash of 1 KiB 1.2 times as slow, and C knows them by their identity.
 """
 
 from __future__ import annotations
 
 import hashlib
-from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-from greenify.green._copies.builtin import bound_twin
 from greenify.green._foreign import compute, compute_with
 
-__all__ = ["NATIVE", "REPLACED", "long_message", "updating"]
+__all__ = ["LONG", "REPLACED", "long_message", "updating"]
 
 # 240 MiB/s (SHA-3) to 1500 (SHA-256 with the processor's help).
 LONG = 1 << 16
@@ -57,59 +56,6 @@ def updating(native: Any) -> Any:
     return update
 
 
-# A shape that the interpreter calls quickest: nothing by keyword only (a hash of 1 KiB: 1.09 instead of 1.22).
-def _hash(
-    module: Any, string: Any = b"", usedforsecurity: Any = True, _name: str = "", _short: str = ""
-) -> Any:
-    try:
-        native = _native
-        long = len(string) >= LONG
-    except NameError:  # in a copy: see `bound_twin`
-        return getattr(module, _name)(string, usedforsecurity=usedforsecurity)
-    except TypeError:
-        long = False
-    if long and long_message(string, _short):
-        return compute(native, string, usedforsecurity=usedforsecurity)
-    if usedforsecurity is True:
-        return native(string)
-    return native(string, usedforsecurity=usedforsecurity)
-
-
-_native: Any = None
-
-
-def _constructor(short: str, native: Any) -> MethodType:
-    code = _hash.__code__
-    named = "data" if "(data" in (native.__text_signature__ or "") else "string"
-    if named != "string":
-        names = tuple(named if name == "string" else name for name in code.co_varnames)
-        code = code.replace(co_varnames=names)
-    made = FunctionType(code, {**globals(), "_native": native})
-    made.__defaults__ = (b"", True, native.__name__, short)
-    return bound_twin(native, made)
-
-
-_NATIVES: dict[str, Any] = {
-    name: getattr(hashlib, name)
-    for name in sorted(hashlib.algorithms_guaranteed)
-    if isinstance(getattr(hashlib, name, None), BuiltinFunctionType)
-    and getattr(hashlib, name).__module__ == "_hashlib"
-}
-_CONSTRUCTORS = {name: _constructor(name, native) for name, native in _NATIVES.items()}
-
-#: The function of C for each twin.
-NATIVE: dict[Any, Any] = {_CONSTRUCTORS[name]: native for name, native in _NATIVES.items()}
-
-_new = hashlib.new
-
-
-def new(name: Any, data: Any = b"", **kwargs: Any) -> Any:
-    """See `hashlib.new`."""
-    if long_message(data, str(name)):
-        return compute(_new, name, data, **kwargs)
-    return _new(name, data, **kwargs)
-
-
 _pbkdf2_hmac: Any = getattr(hashlib, "pbkdf2_hmac", None)
 _scrypt: Any = getattr(hashlib, "scrypt", None)
 
@@ -134,7 +80,7 @@ def scrypt(password: Any, **options: Any) -> Any:
     return _scrypt(password, **options)
 
 
-_functions: dict[str, Any] = {**_CONSTRUCTORS, "new": new}
+_functions: dict[str, Any] = {}
 if _pbkdf2_hmac is not None:
     _functions["pbkdf2_hmac"] = pbkdf2_hmac
 if _scrypt is not None:

