@@ -19,6 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from greenify.core.registry import get_hub, is_main_thread
 from greenify.local import forget_native_thread
 
 __all__ = ["add", "ends", "launch", "packages", "remove", "wanted"]
@@ -91,6 +92,9 @@ def launch(
         finish: called on that thread at its end.
         report: called with an error that has left the function, and the function.
     """
+    if is_main_thread():
+        # The green threads that the new one starts run here; on a hub of its own they would end with it.
+        get_hub()
     return _start_native(_run, (function, args, kwargs, finish, report))
 
 
