@@ -41,6 +41,14 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "bcrypt": ("bcrypt._bcrypt",),
     "psycopg": ("psycopg.waiting", "psycopg.connection", "psycopg._connection_base"),
     "psycopg2": ("psycopg2._psycopg",),
+    "grpcio": (
+        "grpc._channel",
+        "grpc._server",
+        "grpc._cython.cygrpc",
+        "grpc.aio._channel",
+        "grpc.aio._server",
+    ),
+    "pyzmq": ("zmq.backend.cython._zmq", "zmq.sugar.socket", "zmq.sugar.context"),
 }
 """The patches of other people's libraries, each with the modules whose import it waits for.
 

@@ -5,7 +5,9 @@ stop all green threads.  Packages are named here; a thread is native if
 
 - code of such a package starts it,
 - its class comes from there, or
-- so does the function that it runs.
+- so does the function that it runs;
+
+or `natively` calls what starts it.
 
 `threading` knows it as any other thread: it can be joined by green threads, is enumerated, and the end of the
 program waits for it unless it is a daemon.
@@ -17,18 +19,27 @@ import _thread
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
+
+from greenlet import getcurrent
 
 from greenify.core.registry import get_hub, is_main_thread
 from greenify.local import forget_native_thread
 
-__all__ = ["add", "ends", "launch", "packages", "remove", "wanted"]
+__all__ = ["add", "ends", "launch", "natively", "packages", "remove", "wanted"]
+
+T = TypeVar("T")
 
 _start_native = _thread.start_new_thread
 _here: Any = _thread._local()
 
 #: The packages, and modules, whose threads are native; empty in most programs.  One may be in it twice.
 packages: list[str] = []
+
+
+# The greenlets inside of `natively`, and what stands for them among the packages.
+_starting: set[object] = set()
+_STARTING = "<natively>"
 
 
 def add(package: str) -> None:
@@ -41,8 +52,25 @@ def remove(package: str) -> None:
     packages.remove(package)
 
 
+def natively(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    """Call a function of a library that starts a thread: that one shall be native.  Any thread may call.
+
+    For a library of whose threads only some wait in C.
+    """
+    me = getcurrent()
+    packages.append(_STARTING)
+    _starting.add(me)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _starting.discard(me)
+        packages.remove(_STARTING)
+
+
 def wanted(function: Callable[..., object]) -> bool:
     """Whether the thread that the caller's caller starts, to call `function`, shall be native."""
+    if getcurrent() in _starting:
+        return True
     names = [_starter(), *_owners(function)]
     return any(
         name == package or name.startswith(package + ".") for package in packages for name in names
