@@ -64,6 +64,7 @@ _BOTTOM = (
     "greenify.futures.",
     "greenify.loop_access.",
     "greenify._launcher.",
+    "greenify.integrations.gunicorn.",
 )
 
 _setitimer = signal.setitimer

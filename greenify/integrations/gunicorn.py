@@ -1,0 +1,289 @@
+"""gunicorn's worker with one green thread for each connection: ``gunicorn -k egg:greenify#greenify app:app``.
+
+HTTP is gunicorn's: the base class parses requests and writes answers.  Here is what runs it: the patch, who
+accepts, how many at once, how long a connection may be silent, and how a worker ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import os
+import select
+import socket
+import ssl
+import sys
+import threading
+import time
+import warnings
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+from gunicorn import sock as gunicorn_sock
+from gunicorn.workers.base_async import AsyncWorker
+
+from greenify.patches import changes, patch_all
+from greenify.semaphores import Semaphore
+from greenify.task import sleep, spawn
+from greenify.timeout import Timeout
+
+__all__ = ["GreenifyWorker"]
+
+#: Seconds that a worker which ends keeps silent connections, for a request that is under way.
+LINGER = 2.0
+
+# What accept() raises when a connection ended before it was taken; and when there is no room for another.
+_GONE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EAGAIN, errno.EINTR})
+_FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class _Connection:
+    """What the worker knows of one connection; its thread alone sets it."""
+
+    __slots__ = ("sock", "used", "waiting")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.used = False  # whether a request has come
+        self.waiting = True  # for (the rest of) the head of a request
+
+    def hang_up(self) -> None:
+        """Let a read that waits, and all later ones, find the end of the stream."""
+        # Not SSLSocket.shutdown, which would forget the encryption underneath a thread that reads.
+        with suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RD)
+
+
+class _Head:
+    """The time in which the head of a request has to arrive; silent, for gunicorn then closes."""
+
+    __slots__ = ("_connection", "_timeout")
+
+    def __init__(self, connection: _Connection, seconds: float | None) -> None:
+        self._connection = connection
+        self._timeout = Timeout(seconds, False)
+
+    def __enter__(self) -> None:
+        self._connection.waiting = True
+        self._timeout.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._timeout.cancel()
+        self._connection.waiting = False
+        self._connection.used = True
+        return exc is self._timeout
+
+
+class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
+    """A worker of gunicorn that serves each connection in a green thread of its own.
+
+    Name it as ``--worker-class greenify.integrations.gunicorn.GreenifyWorker`` or ``egg:greenify#greenify``.
+    gunicorn makes it; programs do not.  After the fork, and before it imports the application, it calls
+    `patch_all`; the master is left as it is.  What ``--preload`` has imported before is adapted, and a line
+    of the error log says what was out of reach.
+
+    Settings of gunicorn that mean something particular here:
+        worker_connections: how many connections a worker has at a time; further ones wait in the backlog.
+        timeout: seconds after which the master kills a worker in which nothing but one call runs (C code that
+            does not let others run); shortly before that, the error log gets the stacks that name the call.
+            It is also the time in which the first request of a connection has to arrive; 0 means no limit.
+        keepalive: seconds in which each further request of a connection has to arrive.
+        graceful_timeout: seconds for the requests that run when the worker ends.
+        threads: not used.
+    """
+
+    alive: bool  # gunicorn's: whether the worker is to go on
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._here = threading.local()
+        self._connections: set[_Connection] = set()
+        self._tls: ssl.SSLContext | None = None
+        self._slots: Semaphore
+
+    # The start.
+
+    def init_process(self) -> None:
+        self._patch()
+        self._here = threading.local()
+        self._slots = Semaphore(self.worker_connections)
+        super().init_process()
+
+    def _patch(self) -> None:
+        before = len(changes())
+        with warnings.catch_warnings(record=True) as caught:
+            patch_all()
+        made = changes()[before:]
+        if self.cfg.preload_app and made:
+            adapted = sum(change.kind != "replaced" for change in made)
+            self.log.info(
+                "greenify: --preload has imported the application before the patch; %d references and "
+                "objects from before were adapted",
+                adapted,
+            )
+        for warning in caught:
+            if self.cfg.preload_app and made:
+                remedy = "leave --preload out, or start with: python -m greenify -m gunicorn"
+            else:
+                remedy = (
+                    "import it in the application, or start with: python -m greenify -m gunicorn"
+                )
+            text = "; ".join(
+                line.strip() for line in str(warning.message).splitlines() if line.strip()
+            )
+            self.log.warning("greenify: %s (%s)", text, remedy)
+
+    def run(self) -> None:
+        """Serve until the worker is told to end, and then until its requests are answered."""
+        if self.cfg.is_ssl:
+            self._tls = gunicorn_sock.ssl_context(self.cfg)
+        accepting = [spawn(self._accept, listener) for listener in self.sockets]
+        try:
+            while self.alive:
+                self.notify()
+                self._pause()
+            for task in accepting:
+                task.kill()
+            for task in accepting:
+                task.join()
+            for listener in self.sockets:
+                listener.close()
+            self._drain()
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    def notify(self) -> None:
+        """Tell the master that the worker lives; end it when the master does not."""
+        super().notify()
+        self._watch()
+        if self.alive and self.ppid != os.getppid():
+            self.log.info("Parent changed, shutting down: %s", self)
+            self.alive = False
+
+    def _watch(self) -> None:
+        """Have the stacks written if nothing calls this again before the master loses its patience."""
+        if self.cfg.timeout:
+            # By a native thread of faulthandler's, which needs no turn of ours and not even the GIL.
+            faulthandler.dump_traceback_later(0.9 * self.cfg.timeout, file=self._log_file())
+
+    def _log_file(self) -> Any:
+        for handler in self.log.error_log.handlers:
+            stream = getattr(handler, "stream", None)
+            # What has no descriptor cannot be written to from C.
+            with suppress(AttributeError, OSError, ValueError):
+                if stream is not None and stream.fileno() >= 0:
+                    return stream
+        return sys.__stderr__  # the descriptor 2, even where the program has exchanged sys.stderr
+
+    # Waiting for signals, for the reloader, and for the request that is one too many.
+
+    def _pause(self, seconds: float = 1.0) -> None:
+        if self.cfg.timeout:
+            seconds = min(seconds, self.cfg.timeout / 4)
+        reading, _, _ = select.select([self.PIPE[0]], [], [], seconds)
+        if reading:
+            with suppress(BlockingIOError):
+                os.read(self.PIPE[0], 4096)
+
+    def _wake(self) -> None:
+        # Full, it wakes as well.
+        with suppress(BlockingIOError):
+            os.write(self.PIPE[1], b".")
+
+    # Connections.
+
+    def _accept(self, listener: Any) -> None:
+        listener.setblocking(True)
+        alone = self.cfg.workers == 1
+        while True:
+            self._slots.acquire()
+            try:
+                client, address = listener.accept()
+            except OSError as exc:
+                self._slots.release()
+                if exc.errno in _FULL:
+                    self.log.warning("Connections have to wait: %s", exc)
+                    sleep(0.1)
+                elif exc.errno not in _GONE:
+                    raise
+                continue
+            threading.Thread(
+                target=self._serve, args=(listener, client, address), daemon=True
+            ).start()
+            if not alone:
+                sleep(0)  # the next one may be for another worker, which has less to do
+
+    def _serve(self, listener: Any, client: Any, address: Any) -> None:
+        connection = self._here.connection = _Connection(client)
+        self._connections.add(connection)
+        try:
+            client.setblocking(True)
+            if self._tls is not None:
+                client = connection.sock = self._tls.wrap_socket(
+                    client,
+                    server_side=True,
+                    suppress_ragged_eofs=self.cfg.suppress_ragged_eofs,
+                    do_handshake_on_connect=False,
+                )
+                if not self._shake_hands(client):
+                    return
+            self.handle(listener, client, address)
+        finally:
+            client.close()
+            self._connections.discard(connection)
+            self._slots.release()
+            if not self.alive:
+                self._wake()
+
+    def _shake_hands(self, client: ssl.SSLSocket) -> bool:
+        try:
+            with Timeout(self.cfg.timeout or None, TimeoutError("no TLS handshake in time")):
+                client.do_handshake()
+        except OSError as exc:
+            self.log.debug("TLS handshake failed: %s", exc)
+            return False
+        return True
+
+    def timeout_ctx(self) -> _Head:
+        """The time for the head of the next request on the connection of the calling thread."""
+        connection: _Connection = self._here.connection
+        return _Head(
+            connection, self.cfg.keepalive if connection.used else self.cfg.timeout or None
+        )
+
+    def handle_request(self, *args: Any) -> Any:
+        """Answer one request, in the thread of its connection."""
+        self._here.connection.waiting = False
+        try:
+            return super().handle_request(*args)
+        finally:
+            if not self.alive:
+                self._wake()
+
+    # The end.
+
+    def _drain(self) -> None:
+        start = time.monotonic()
+        linger = min(LINGER, self.cfg.keepalive)
+        while self._connections:
+            self.notify()
+            passed = time.monotonic() - start
+            if passed >= self.cfg.graceful_timeout:
+                self.log.warning(
+                    "Worker graceful timeout (pid:%s), connections closed: %d",
+                    self.pid,
+                    len(self._connections),
+                )
+                return
+            if passed >= linger:
+                for connection in list(self._connections):
+                    if connection.waiting:
+                        connection.hang_up()
+            stage = linger if passed < linger else self.cfg.graceful_timeout
+            self._pause(min(1.0, max(0.0, stage - passed)))

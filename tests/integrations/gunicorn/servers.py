@@ -1,0 +1,200 @@
+"""A real gunicorn in a folder of its own, and clients that speak to it byte by byte."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.support import child_env
+
+TIMEOUT = 60.0
+GREENIFY = "greenify.integrations.gunicorn.GreenifyWorker"
+
+needs_gunicorn = pytest.mark.skipif(
+    find_spec("gunicorn") is None, reason="needs gunicorn: pip install 'greenify[gunicorn]'"
+)
+# What HTTP has to be in both: real threads are the control.
+both_workers = pytest.mark.parametrize(
+    "options", [("-k", GREENIFY), ("-k", "gthread", "--threads", "20")], ids=["greenify", "threads"]
+)
+
+#: The application of most tests: it says who it is, or does what the path names.
+PROGRAM = """
+import os, threading, time
+import greenify
+patched_at_import = greenify.is_patched("thread")
+barrier = threading.Barrier(20)
+gate = threading.Event()
+lock, now, peak = threading.Lock(), 0, 0
+
+def answer(environ):
+    path = environ["PATH_INFO"]
+    if path == "/pid":
+        return str(os.getpid())
+    if path == "/patched":
+        return str(patched_at_import)
+    if path == "/meet":
+        barrier.wait(60)
+        return "met"
+    if path == "/wait":
+        environ["wsgi.errors"].write("somebody waits\\n")
+        environ["wsgi.errors"].flush()
+        gate.wait(60)
+        return "went on"
+    if path == "/open":
+        gate.set()
+        return "opened"
+    if path == "/compute":
+        environ["wsgi.errors"].write("somebody computes\\n")
+        environ["wsgi.errors"].flush()
+        while not gate.is_set():
+            pass
+        return "computed"
+    if path == "/count":
+        global now, peak
+        with lock:
+            now += 1
+            peak = max(now, peak)
+        time.sleep(0.05)
+        with lock:
+            now -= 1
+        return str(peak)
+    if path == "/block":
+        block_all()
+    if path == "/read":
+        return repr(environ["wsgi.input"].read())
+    if path == "/pieces":
+        return repr(list(iter(lambda: environ["wsgi.input"].read(3), b"")))
+    if path == "/large":
+        return "x" * 30_000_000
+    if path == "/fail":
+        raise ValueError("on purpose")
+    return path
+
+def block_all():
+    import ctypes
+    ctypes.PyDLL(None).pause()  # with the GIL, whatever signal comes
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/file":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return environ["wsgi.file_wrapper"](open("file", "rb"))
+    body = answer(environ).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+class Server:
+    """A running gunicorn."""
+
+    def __init__(self, here: Path, process: subprocess.Popen[bytes]) -> None:
+        self.here = here
+        self.process = process
+
+    @property
+    def log(self) -> str:
+        return (self.here / "log").read_text()
+
+    def until(self, pattern: str, times: int = 1) -> list[str]:
+        """What a pattern has found in the log as soon as it has found so much."""
+        deadline = time.monotonic() + TIMEOUT
+        while len(found := re.findall(pattern, self.log)) < times:
+            assert time.monotonic() < deadline, f"no {pattern!r} in\n{self.log}"
+            time.sleep(0.02)
+        return found
+
+    def connect(self) -> socket.socket:
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(TIMEOUT)
+        client.connect(str(self.here / "socket"))
+        return client
+
+    def ask(self, path: str) -> str:
+        """The body of the answer to one request on a connection of its own."""
+        with self.connect() as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            return all_of(client).partition(b"\r\n\r\n")[2].decode()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(TIMEOUT)
+
+
+@contextmanager
+def serving(
+    here: Path,
+    *options: str,
+    program: str = PROGRAM,
+    bind: str = "unix:socket",
+    env: dict[str, str] | None = None,
+) -> Iterator[Server]:
+    """Run gunicorn with `program` until the end of the block; its worker is up when the block begins."""
+    (here / "program.py").write_text(program)
+    (here / "log").touch()
+    # gunicorn's control socket is in the home directory.
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--bind",
+        bind,
+        "--pid",
+        "pid",
+        *options,
+        "program:app",
+    ]
+    with (here / "log").open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=here,
+            env=child_env({"HOME": str(here), "XDG_RUNTIME_DIR": str(here), **(env or {})}),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    server = Server(here, process)
+    try:
+        server.until("Booting worker")
+        yield server
+    finally:
+        # The group is gone when gunicorn has ended in order.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def all_of(client: socket.socket) -> bytes:
+    """All that a server sends until it closes; a reset counts as the end."""
+    data = b""
+    try:
+        while piece := client.recv(65536):
+            data += piece
+    except ConnectionResetError:
+        return data
+    return data
+
+
+def one_answer(client: socket.socket) -> tuple[bytes, bytes]:
+    """Head and body of one answer with a Content-Length, on a connection that stays."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = client.recv(1)
+        assert piece, data
+        data += piece
+    length = int(re.findall(rb"(?i)content-length: (\d+)", data)[0])
+    body = b""
+    while len(body) < length:
+        body += client.recv(length - len(body))
+    return data, body

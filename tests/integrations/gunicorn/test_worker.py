@@ -1,0 +1,247 @@
+"""The worker's own part: when it patches, how many connections it has, how long, and how it ends."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import resource
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.integrations.gunicorn.servers import (
+    GREENIFY,
+    PROGRAM,
+    TIMEOUT,
+    all_of,
+    needs_gunicorn,
+    one_answer,
+    serving,
+)
+
+pytestmark = needs_gunicorn
+
+OURS = ("-k", GREENIFY)
+GET = b"GET /pid HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class TestPatch:
+    def test_before_the_application_is_imported(self, tmp_path: Path) -> None:
+        with serving(tmp_path, *OURS) as server:
+            assert server.ask("/patched") == "True"
+            assert "greenify:" not in server.log
+
+    @pytest.mark.skipif(
+        not importlib.metadata.entry_points(group="gunicorn.workers", name="greenify"),
+        reason="greenify was installed before it had this entry point: pip install --editable .",
+    )
+    def test_by_its_entry_point(self, tmp_path: Path) -> None:
+        with serving(tmp_path, "-k", "egg:greenify#greenify") as server:
+            assert server.ask("/patched") == "True"
+
+    def test_preload_says_that_it_was_late(self, tmp_path: Path) -> None:
+        program = PROGRAM + "\nfrom time import sleep\n"
+        with serving(tmp_path, *OURS, "--preload", program=program) as server:
+            assert server.ask("/patched") == "False"
+            (count,) = server.until(r"--preload has imported .*; (\d+) references")
+            assert int(count) > 0
+            with ThreadPoolExecutor(20) as pool:
+                assert set(pool.map(server.ask, ["/meet"] * 20)) == {"met"}
+
+    def test_under_the_launcher_all_is_in_time(self, tmp_path: Path) -> None:
+        conf = tmp_path / "gunicorn.conf.py"
+        conf.write_text("import greenify\ngreenify.patch_all()\n")
+        with serving(tmp_path, *OURS, "--preload") as server:
+            assert server.ask("/patched") == "True"
+            assert "--preload has" not in server.log
+
+
+class TestThreads:
+    def test_each_connection_has_one(self, tmp_path: Path) -> None:
+        with serving(tmp_path, *OURS) as server, ThreadPoolExecutor(20) as pool:
+            assert set(pool.map(server.ask, ["/meet"] * 20)) == {"met"}
+
+    def test_one_that_computes_lets_the_others_run(self, tmp_path: Path) -> None:
+        with serving(tmp_path, *OURS) as server, ThreadPoolExecutor(1) as pool:
+            computed = pool.submit(server.ask, "/compute")
+            server.until("somebody computes")
+            assert server.ask("/open") == "opened"
+            assert computed.result() == "computed"
+
+    def test_worker_connections_is_the_bound(self, tmp_path: Path) -> None:
+        with serving(tmp_path, *OURS, "--worker-connections", "3") as server:
+            with ThreadPoolExecutor(12) as pool:
+                list(pool.map(server.ask, ["/count"] * 12))
+            assert server.ask("/count") == "3"
+
+    def test_an_error_is_the_request_s_own(self, tmp_path: Path) -> None:
+        with serving(tmp_path, *OURS) as server:
+            assert "Internal Server Error" in server.ask("/fail")
+            server.until("ValueError: on purpose")
+            assert server.ask("/still") == "/still"
+
+
+class TestKeepAlive:
+    def test_a_connection_serves_several_requests_and_is_closed(self, tmp_path: Path) -> None:
+        with serving(tmp_path, *OURS, "--keep-alive", "1") as server, server.connect() as client:
+            for _ in range(3):
+                client.sendall(GET)
+                assert one_answer(client)[1].isdigit()
+            assert client.recv(1) == b""
+
+    def test_none(self, tmp_path: Path) -> None:
+        with serving(tmp_path, *OURS, "--keep-alive", "0") as server, server.connect() as client:
+            client.sendall(GET)
+            assert b"Connection: close" in all_of(client)
+
+    def test_a_thousand_idle_connections(self, tmp_path: Path) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY and hard < 1200:
+            pytest.skip(f"needs 1200 descriptors, the limit is {hard}: ulimit -n 1200")
+        wanted = soft if soft == resource.RLIM_INFINITY else max(soft, 1200)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        try:
+            options = ("--keep-alive", "600", "--worker-connections", "1010")
+            with serving(tmp_path, *OURS, *options) as server, ExitStack() as stack:
+                clients = [stack.enter_context(server.connect()) for _ in range(1000)]
+                for client in clients:
+                    client.sendall(GET)
+                pids = {one_answer(client)[1] for client in clients}
+                assert len(pids) == 1
+                assert server.ask("/one-more") == "/one-more"
+                # All of them are still there.
+                for client in clients:
+                    client.sendall(GET)
+                assert {one_answer(client)[1] for client in clients} == pids
+                assert server.stop() == 0
+                assert [client.recv(1) for client in clients] == [b""] * 1000
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class TestSlowClients:
+    def test_one_that_sends_a_byte_at_a_time(self, tmp_path: Path) -> None:
+        with serving(tmp_path, *OURS, "--keep-alive", "1") as server, server.connect() as client:
+            for byte in GET:
+                client.sendall(bytes([byte]))
+                time.sleep(0.05)  # longer than keep-alive in all
+            assert one_answer(client)[1].isdigit()
+
+    def test_one_that_says_nothing_is_closed(self, tmp_path: Path) -> None:
+        with serving(tmp_path, *OURS, "--timeout", "2") as server, server.connect() as client:
+            client.sendall(b"GET / HT")
+            assert client.recv(1) == b""
+            assert server.ask("/others") == "/others"
+            assert "WORKER TIMEOUT" not in server.log
+
+    def test_one_that_never_reads(self, tmp_path: Path) -> None:
+        with (
+            serving(tmp_path, *OURS, "--graceful-timeout", "1") as server,
+            server.connect() as client,
+        ):
+            client.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.recv(1, socket.MSG_PEEK)
+            assert server.ask("/others") == "/others"
+            assert server.stop() == 0
+            assert "connections closed: 1" in server.log
+
+
+class TestTimeout:
+    def test_a_worker_that_is_blocked_is_killed_and_says_by_whom(self, tmp_path: Path) -> None:
+        with serving(tmp_path, *OURS, "--timeout", "2") as server:
+            with server.connect() as client:
+                client.sendall(b"GET /block HTTP/1.1\r\nHost: a\r\n\r\n")
+                server.until("WORKER TIMEOUT")
+                assert re.search(r'File ".*program.py", line \d+ in block_all', server.log)
+                server.until("Booting worker", 2)
+            assert server.ask("/again") == "/again"
+
+    def test_one_that_waits_or_computes_is_not(self, tmp_path: Path) -> None:
+        with serving(tmp_path, *OURS, "--timeout", "2") as server, ThreadPoolExecutor(2) as pool:
+            answers = [pool.submit(server.ask, path) for path in ("/wait", "/compute")]
+            server.until("somebody waits")
+            server.until("somebody computes")
+            time.sleep(3)
+            assert server.ask("/open") == "opened"
+            assert [answer.result() for answer in answers] == ["went on", "computed"]
+            assert "WORKER TIMEOUT" not in server.log
+
+
+class TestEnd:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["TERM", "HUP"])
+    def test_requests_that_run_are_answered(self, tmp_path: Path, number: int) -> None:
+        with serving(tmp_path, *OURS) as server, ThreadPoolExecutor(1) as pool:
+            pid = server.ask("/pid")
+            with server.connect() as client, server.connect() as idle:
+                idle.sendall(GET)
+                one_answer(idle)
+                client.sendall(b"GET /read HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
+                client.sendall(b"c")
+                answer = pool.submit(one_answer, client)
+                server.process.send_signal(number)
+                assert idle.recv(1) == b""
+                client.sendall(b"d")
+                body = answer.result()[1]
+                assert body == b"b'abcd'"
+                assert client.recv(1) == b""
+            if number == signal.SIGTERM:
+                assert server.process.wait(TIMEOUT) == 0
+            else:
+                server.until("Booting worker", 2)
+                assert server.ask("/pid") != pid
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["INT", "QUIT"])
+    def test_at_once(self, tmp_path: Path, number: int) -> None:
+        with serving(tmp_path, *OURS) as server, server.connect() as client:
+            client.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+            server.until("somebody waits")
+            assert server.stop(number) == 0
+            assert all_of(client) == b""
+
+    def test_max_requests(self, tmp_path: Path) -> None:
+        options = ("--max-requests", "3", "--max-requests-jitter", "2")
+        with serving(tmp_path, *OURS, *options) as server:
+            pids = [server.ask("/pid") for _ in range(20)]
+            served = [pids.count(pid) for pid in dict.fromkeys(pids)]
+            # The last one has not come to its end, and one that ends may accept a request more.
+            assert len(served) >= 3
+            assert all(count >= 3 for count in served[:-1])
+
+    def test_a_new_master(self, tmp_path: Path) -> None:
+        with serving(tmp_path, *OURS) as server:
+            pid = server.ask("/pid")
+            server.process.send_signal(signal.SIGUSR2)
+            server.until("Booting worker", 2)
+            assert server.stop() == 0
+            deadline = time.monotonic() + TIMEOUT
+            while (now := server.ask("/pid")) == pid:
+                assert time.monotonic() < deadline
+            assert now.isdigit()
+            assert server.ask("/patched") == "True"
+
+    def test_reload(self, tmp_path: Path) -> None:
+        with serving(tmp_path, *OURS, "--reload") as server:
+            assert server.ask("/new") == "/new"
+            program = PROGRAM.replace("return path", "return 'changed'")
+            (tmp_path / "program.py").write_text(program)
+            server.until("Booting worker", 2)
+            assert server.ask("/new") == "changed"
+
+    def test_of_the_master_ends_the_workers(self, tmp_path: Path) -> None:
+        with serving(tmp_path, *OURS) as server:
+            pid = server.ask("/pid")
+            server.process.kill()
+            server.process.wait()
+            server.until("Parent changed, shutting down")
+            deadline = time.monotonic() + TIMEOUT
+            while (
+                Path("/proc", pid, "cmdline").exists()
+                and Path("/proc", pid, "cmdline").read_bytes()
+            ):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
