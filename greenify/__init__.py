@@ -6,14 +6,20 @@
 in the first lines of a program, or ``python -m greenify script.py``, makes the standard library's blocking
 calls park the calling greenlet on a libuv loop, so that its threads run concurrently in one OS thread.
 
-Importing this package loads nothing else: each name below is looked up at its first use.
+Importing this package loads nothing else: each name below is looked up at its first use.  On an
+interpreter that greenify does not support it raises ImportError.
 """
 
 from __future__ import annotations
 
 import sys
 
+from greenify._python import refusal
 from greenify._version import __version__
+
+if (_problem := refusal()) is not None:
+    raise ImportError(_problem, name=__name__)
+
 from greenify.shelter import shelter
 
 shelter(sys.modules[__name__])

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import inspect
 import logging
 import selectors
 import sys
@@ -40,6 +41,7 @@ from greenify.core.fork import fork_hooks
 from greenify.core.registry import before_close, gone
 from greenify.errors import HubError, TaskExit
 from greenify.event import Event
+from greenify.running_loop import NOTHING_RUNS, loop_and_task
 from greenify.task import Task
 
 __all__ = ["EventLoop", "close", "get_loop", "run", "wait"]
@@ -47,6 +49,11 @@ __all__ = ["EventLoop", "close", "get_loop", "run", "wait"]
 T = TypeVar("T")
 
 _Base: Any = selectors.DefaultSelector
+
+# Looked up at each call: a patch replaces the second one.
+_get, _put = loop_and_task(
+    lambda: events._get_running_loop(), lambda loop: events._set_running_loop(loop)
+)
 
 
 class _Selector(_Base):  # type: ignore[misc]
@@ -96,30 +103,30 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._hub = core.get_hub()
         self._handled: set[int] = set()
         # What the rest of the OS thread has while the loop waits.
-        self._outside: tuple[Any, Any] = (None, sys.get_asyncgen_hooks())
+        self._outside: tuple[Any, Any] = (NOTHING_RUNS, sys.get_asyncgen_hooks())
 
     def leave(self) -> None:
         """The loop's greenlet gives way: put back what asyncio keeps per OS thread."""
-        loop, hooks = self._outside
-        self._outside = (None, sys.get_asyncgen_hooks())
-        events._set_running_loop(loop)
+        running, hooks = self._outside
+        self._outside = (NOTHING_RUNS, sys.get_asyncgen_hooks())
+        _put(running)
         sys.set_asyncgen_hooks(*hooks)
 
     def enter(self) -> None:
         """The loop's greenlet goes on; see `leave`."""
         hooks = self._outside[1]
-        self._outside = (events._get_running_loop(), sys.get_asyncgen_hooks())
-        events._set_running_loop(self)
+        self._outside = (_get(), sys.get_asyncgen_hooks())
+        _put((self, None))
         sys.set_asyncgen_hooks(*hooks)
 
     def run_forever(self) -> None:
         """Run until `stop` is called; see `asyncio.loop.run_forever`."""
-        self._outside = (events._get_running_loop(), sys.get_asyncgen_hooks())
-        events._set_running_loop(None)
+        self._outside = (_get(), sys.get_asyncgen_hooks())
+        _put(NOTHING_RUNS)
         try:
             super().run_forever()
         finally:
-            events._set_running_loop(self._outside[0])
+            _put(self._outside[0])
 
     def _wake(self) -> None:
         if self._green.parked:
@@ -148,7 +155,7 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:  # type: ignore[override]
         """See `asyncio.loop.add_signal_handler`."""
-        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+        if asyncio.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
         loop_access.add_signal_handler(sig, self.call_soon, callback, *args)
         self._handled.add(sig)

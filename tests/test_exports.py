@@ -154,7 +154,12 @@ class TestTopLevel:
             greenify=False,
             check=True,
         )
-        assert result.stdout.split() == ["greenify", "greenify._version", "greenify.shelter"]
+        assert result.stdout.split() == [
+            "greenify",
+            "greenify._python",
+            "greenify._version",
+            "greenify.shelter",
+        ]
 
     def test_importing_it_all_patches_nothing(self) -> None:
         run_python(

@@ -15,7 +15,7 @@ PACKAGE = Path(greenify.__file__).parent
 
 # Low to high.  A file imports from rooms below its own, and from its own room without going in circles.
 ROOMS: tuple[tuple[str, ...], ...] = (
-    ("greenify._version", "greenify._vendor"),
+    ("greenify._version", "greenify._python", "greenify._vendor"),
     ("greenify.errors",),
     ("greenify.core",),
     ("greenify.*",),  # the flat files: locks, queue, task, ...

@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from greenify.core.workers import start_hidden
+
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
 
@@ -31,7 +33,6 @@ _PATIENCE = 1.0
 
 _native_lock = _thread.allocate_lock
 _native_sleep = time.sleep
-_start_native = _thread.start_new_thread
 _exists = os.path.exists
 _monotonic = time.monotonic
 _get_native_id = _thread.get_native_id
@@ -62,7 +63,7 @@ class Ticker:
         self._bell.acquire()
         self._running: Any = _native_lock()
         self._running.acquire()
-        _start_native(self._run, ())
+        start_hidden(self._run)
 
     def _run(self) -> None:
         self._native_id = _get_native_id()

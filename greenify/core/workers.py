@@ -21,7 +21,14 @@ from greenify.core.clock import monotonic as _monotonic
 from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.core.waiters import HubWaiter
 
-__all__ = ["Workers", "default_workers", "forget_name", "lookup_workers", "own_threads"]
+__all__ = [
+    "Workers",
+    "default_workers",
+    "forget_name",
+    "lookup_workers",
+    "own_threads",
+    "start_hidden",
+]
 
 T = TypeVar("T")
 
@@ -42,7 +49,8 @@ _named: dict[int, threading.Thread] = threading._active  # type: ignore[attr-def
 
 
 def own_threads(begun: bool = False) -> int:
-    """How many native threads of greenify's own there are, in all pools that are `hidden`.
+    """How many native threads of greenify's own there are, in all pools that are `hidden` and
+    beside them.
 
     Args:
         begun: leave out those that the interpreter does not count yet (`_thread._count`).
@@ -51,6 +59,35 @@ def own_threads(begun: bool = False) -> int:
     return sum(
         1 for thread in tuple(_own) if thread[0] == now and not (begun and thread in _starting)
     )
+
+
+def start_hidden(function: Callable[..., object], *args: Any, hidden: bool = True) -> None:
+    """Call ``function(*args)`` on a new native thread that the program does not see.
+
+    Args:
+        hidden: False for one that it sees (`own_threads`).
+
+    Raises:
+        RuntimeError: no thread can be started.
+    """
+    thread = (waiters.generation, object())
+    _starting.add(thread)
+    if hidden:
+        _own.add(thread)
+
+    def run() -> None:
+        _starting.discard(thread)
+        try:
+            function(*args)
+        finally:
+            _own.discard(thread)
+
+    try:
+        _start_native(run, ())
+    except BaseException:
+        _starting.discard(thread)
+        _own.discard(thread)
+        raise
 
 
 class _Nobody:
@@ -215,15 +252,9 @@ class Workers:
         alive = self._alive
         if not self._enter(me, alive, limit):
             return
-        thread = (self._generation, me)
-        _starting.add(thread)
-        if self.hidden:
-            _own.add(thread)
         try:
-            _start_native(self._work, (me, alive, self._waiting, self._jobs))
+            start_hidden(self._serve, me, alive, self._waiting, self._jobs, hidden=self.hidden)
         except BaseException:
-            _starting.discard(thread)
-            _own.discard(thread)
             alive.discard(me)
             raise
 
@@ -243,16 +274,6 @@ class Workers:
             # Unless it was another one that was turned away because of us.
             if len(alive) >= limit:
                 return False
-
-    def _work(
-        self, me: object, alive: set[object], waiting: deque[object], jobs: SimpleQueue[_Job]
-    ) -> None:
-        thread = (waiters.generation, me)
-        _starting.discard(thread)
-        try:
-            self._serve(me, alive, waiting, jobs)
-        finally:
-            _own.discard(thread)
 
     def _serve(
         self, me: object, alive: set[object], waiting: deque[object], jobs: SimpleQueue[_Job]

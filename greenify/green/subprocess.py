@@ -117,10 +117,10 @@ def _communicate(
             self._check_timeout(endtime, orig_timeout, stdout, stderr)
 
     try:
-        self.wait(timeout=self._remaining_time(endtime))
+        self.wait(timeout=None if endtime is None else endtime - _monotonic())
     except subprocess.TimeoutExpired as exc:
-        if sys.version_info >= (3, 15):
-            exc.timeout = orig_timeout or 0.0
+        # Not what was left of it: so since CPython 3.14.
+        exc.timeout = cast(float, orig_timeout)
         raise
     return _joined(self, self.stdout, stdout), _joined(self, self.stderr, stderr)
 

@@ -193,6 +193,26 @@ class TestWaiting:
         )
 
     @BOTH
+    def test_timeout_after_the_pipes_are_closed(self, mode: bool | str) -> None:
+        run(
+            """
+            p = Popen([sys.executable, "-c", "import os, time; os.close(1); time.sleep(60)"], stdout=PIPE)
+            try:
+                p.communicate(timeout=1.5)
+            except TimeoutExpired as exc:
+                # What was asked for: so natively from CPython 3.14 on, in a later patch release of it.
+                if "greenify" in sys.modules:
+                    assert exc.timeout == 1.5
+            else:
+                raise AssertionError("it has ended")
+            p.kill()
+            assert p.communicate(timeout=60) == (b"", None)
+            assert p.returncode == -9
+            """,
+            mode,
+        )
+
+    @BOTH
     def test_timeouts(self, mode: bool | str) -> None:
         run(
             """

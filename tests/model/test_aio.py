@@ -427,6 +427,35 @@ class TestLoop:
         finally:
             loop.close()
 
+    def test_a_coroutine_that_waits_for_another_loop(self) -> None:
+        """It blocks in the middle of its task: the other loop's tasks run meanwhile."""
+
+        async def inner() -> tuple[Any, Any]:
+            before = asyncio.current_task()
+            await asyncio.sleep(0.001)
+            assert asyncio.current_task() is before
+            return asyncio.get_running_loop(), before
+
+        async def outer() -> list[tuple[Any, Any]]:
+            me = asyncio.get_running_loop(), asyncio.current_task()
+            found = [me]
+            for _ in range(3):
+                found.append(aio.run(inner()))
+                assert (asyncio.get_running_loop(), asyncio.current_task()) == me
+                await asyncio.sleep(0)
+                assert (asyncio.get_running_loop(), asyncio.current_task()) == me
+            return found
+
+        for factory in (asyncio.new_event_loop, aio.EventLoop):
+            loop = factory()
+            try:
+                found = loop.run_until_complete(outer())
+            finally:
+                loop.close()
+            assert [each[0] for each in found] == [loop, *[aio.get_loop()] * 3]
+            assert len({task for _, task in found}) == 4
+            assert asyncio._get_running_loop() is None
+
     def test_signals(self) -> None:
         async def main() -> None:
             loop = asyncio.get_running_loop()

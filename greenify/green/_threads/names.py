@@ -7,6 +7,7 @@ its own, and would rename the process as `ps` and `top` show it.  So it keeps it
 from __future__ import annotations
 
 import _thread
+import os
 import sys
 from typing import Any
 
@@ -29,7 +30,7 @@ def set_name(name: str) -> None:
         _native_set_name(name)  # raises what the real one raises
         return
     shown = name.encode(sys.getfilesystemencoding(), "replace").partition(b"\0")[0][:_LONGEST]
-    vars(thread)["os_name"] = shown.decode(sys.getfilesystemencoding(), "ignore")
+    vars(thread)["os_name"] = os.fsdecode(shown)
 
 
 def get_name() -> str:
