@@ -65,7 +65,10 @@ __all__ = [
     "open",
     "popen",
     "posix_fallocate",
+    "preadv",
+    "pwritev",
     "read",
+    "readinto",
     "readv",
     "sendfile",
     "splice",
@@ -84,6 +87,9 @@ _open = os.open
 _stat = os.stat
 _read = os.read
 _readv = os.readv
+_readinto: Any = getattr(os, "readinto", None)  # from CPython 3.14 on
+_preadv: Any = getattr(os, "preadv", None)
+_pwritev: Any = getattr(os, "pwritev", None)
 _write = os.write
 _writev = os.writev
 _close = os.close
@@ -159,6 +165,28 @@ def writev(fd: int, buffers: Sequence[ReadableBuffer], /) -> int:
     if kind == PLAIN or not isinstance(buffers, Sequence) or len(buffers) > _IOV_MAX:
         return _writev(fd, buffers)
     return write_all(index(fd), kind, b"".join(buffers))
+
+
+def readinto(fd: int, buffer: WriteableBuffer, /) -> int:
+    """`os.readinto`: as `read`, into a buffer; returns the number of bytes."""
+    kind = _kind(fd)
+    if kind == PLAIN:
+        return int(_readinto(fd, buffer))
+    return read_into(index(fd), kind, [buffer])
+
+
+def preadv(fd: int, buffers: Sequence[WriteableBuffer], offset: int, flags: int = 0, /) -> int:
+    """`os.preadv`; waits as `readv` does at the offset -1, which is where a pipe can be read."""
+    if type(offset) is int and offset == -1 and not flags and _kind(fd) != PLAIN:
+        return readv(fd, buffers)
+    return int(_preadv(fd, buffers, offset, flags))
+
+
+def pwritev(fd: int, buffers: Sequence[ReadableBuffer], offset: int, flags: int = 0, /) -> int:
+    """`os.pwritev`; waits as `writev` does at the offset -1, which is where a pipe can be written."""
+    if type(offset) is int and offset == -1 and not flags and _kind(fd) != PLAIN:
+        return writev(fd, buffers)
+    return int(_pwritev(fd, buffers, offset, flags))
 
 
 _IOV_MAX: int = os.sysconf("SC_IOV_MAX") if "SC_IOV_MAX" in os.sysconf_names else 1024

@@ -30,6 +30,10 @@ ORDER: tuple[str, ...] = (
     "lzma",
     "zstd",
     "hashlib",
+    "pwd",
+    "grp",
+    "syslog",
+    "termios",
 )
 """The names of the patches, in the order in which they are applied; `patch_all` says what they are for.
 

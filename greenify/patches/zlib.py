@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from greenify.patches.computing import replace_computing
+from greenify.patches.imported import replace_computing
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
 

@@ -62,6 +62,7 @@ DEVICE = 3
 _END: int = getattr(select, "POLLRDHUP", 0)
 _AGAIN = 0.05
 
+_preadv: Any = getattr(os, "preadv", None)
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None) if hasattr(os, "preadv") else None
 _REFUSED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
@@ -109,7 +110,7 @@ def read_into(fd: int, kind: int, buffers: Sequence[WriteableBuffer]) -> int:
             waited = False
             while True:
                 try:
-                    return os.preadv(fd, buffers, -1, _NOWAIT)
+                    return int(_preadv(fd, buffers, -1, _NOWAIT))
                 except BlockingIOError:
                     if not _get_blocking(fd):
                         raise

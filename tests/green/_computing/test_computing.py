@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.green._foreign.foreign import HELD
 from tests.green._foreign.foreign import run as run_patched
 from tests.green.programs import both_modes, run, same_output
 from tests.support import Mode, run_python
@@ -93,25 +94,12 @@ PREPARED = (
 
 @pytest.mark.parametrize("what", LONG)
 def test_the_others_run_meanwhile(what: str) -> None:
-    # On a native thread that holds still until the ticker has run: so no clock, and no end of a time slice.
     code = (
         PREPARED
+        + HELD
         + f"""
-    import greenify
-    from greenify.core.workers import Workers
-    work = Workers.start
-    ticked = []
-    def start(pool, function, *args):
-        def call():
-            before, limit = ticker.ticks, time.monotonic() + LONG
-            while ticker.ticks < before + 3 and time.monotonic() < limit:
-                native_sleep(0.001)
-            ticked.append(ticker.ticks - before)
-            function(*args)
-        work(pool, call)
-    native_sleep = greenify.original("time").sleep
     plain = {LONG[what]}
-    Workers.start = start
+    hold()
     assert ({LONG[what]}) == plain or "flush" in {what!r} or "compress" in {what!r}
     assert ticked and min(ticked) >= 3, ticked
     """

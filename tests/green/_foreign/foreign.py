@@ -44,6 +44,33 @@ def start(function, *args, **kwargs):
     return thread
 """
 
+#: For programs of `tests.green.programs` that are patched: from ``hold()`` on, each call that is handed over
+#: holds still on its native thread until another green thread has gone on, so that neither a clock nor an end
+#: of a time slice has to do with it.  ``ticked`` says how far that one has come each time.
+HELD = """
+    import greenify
+    from greenify.core.workers import Workers
+
+    counts = [0]
+    def count():
+        while True:
+            counts[0] += 1
+            time.sleep(0.001)
+    threading.Thread(target=count, daemon=True).start()
+    ticked = []
+    work, native_sleep = Workers.start, greenify.original("time").sleep
+    def held(pool, function, *args):
+        def call():
+            before, limit = counts[0], time.monotonic() + LONG
+            while counts[0] < before + 3 and time.monotonic() < limit:
+                native_sleep(0.001)
+            ticked.append(counts[0] - before)
+            function(*args)
+        work(pool, call)
+    def hold():
+        Workers.start = held
+"""
+
 
 def run(code: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a program in a patched process; it has to succeed and to say nothing on standard error."""

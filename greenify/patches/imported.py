@@ -1,4 +1,4 @@
-"""The patches of what computes in C: each waits for its module to be imported."""
+"""What is replaced in modules of the standard library that few programs import, when they do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from greenify.patches.record import Patch
 if TYPE_CHECKING:
     from greenify.patches.journal import Journal
 
-__all__ = ["replace_computing"]
+__all__ = ["replace_by_twins", "replace_computing"]
 
 
 def replace_computing(journal: Journal, name: str, twins: str, module: ModuleType) -> None:
@@ -20,3 +20,11 @@ def replace_computing(journal: Journal, name: str, twins: str, module: ModuleTyp
         f"greenify.green._computing.{twins}"
     ).REPLACED
     journal.apply(name, [Patch(holder, replace=new) for holder, new in replaced.items()])
+
+
+def replace_by_twins(journal: Journal, name: str, module: ModuleType) -> None:
+    """Under the patch `name`, apply what `greenify.green` has for the module of that name, which has run."""
+    green = import_module(f"greenify.green.{name}")
+    journal.apply(
+        name, [Patch(module, replace={each: getattr(green, each) for each in green.REPLACED})]
+    )
