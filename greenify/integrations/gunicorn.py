@@ -92,8 +92,9 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
         worker_connections: how many connections a worker has at a time; further ones wait in the backlog.
         timeout: seconds after which the master kills a worker in which nothing but one call runs (C code that
             does not let others run); shortly before that, the error log gets the stacks that name the call.
-            It is also the time in which the first request of a connection has to arrive; 0 means no limit.
-        keepalive: seconds in which each further request of a connection has to arrive.
+            It is also the time in which the head of a connection's first request has to arrive, unless
+            `keepalive` is 0.  0 means no limit.
+        keepalive: seconds in which the head of each further request of a connection has to arrive.
         graceful_timeout: seconds for the requests that run when the worker ends.
         threads: not used.
     """
@@ -211,7 +212,10 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
                     self.log.warning("Connections have to wait: %s", exc)
                     sleep(0.1)
                 elif exc.errno not in _GONE:
-                    raise
+                    self.log.exception("Connections cannot be accepted: the worker ends")
+                    self.alive = False
+                    self._wake()
+                    return
                 continue
             threading.Thread(
                 target=self._serve, args=(listener, client, address), daemon=True
@@ -263,6 +267,17 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
         try:
             return super().handle_request(*args)
         finally:
+            if not self.alive:
+                self._wake()
+
+    def handle_http2_request(self, *args: Any) -> Any:
+        """Answer one request of an HTTP/2 connection, in the connection's thread."""
+        connection: _Connection = self._here.connection
+        connection.waiting = False
+        try:
+            return super().handle_http2_request(*args)
+        finally:
+            connection.waiting = True
             if not self.alive:
                 self._wake()
 

@@ -10,6 +10,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,16 @@ class TestPatch:
             with ThreadPoolExecutor(20) as pool:
                 assert set(pool.map(server.ask, ["/meet"] * 20)) == {"met"}
 
-    def test_under_the_launcher_all_is_in_time(self, tmp_path: Path) -> None:
+    def test_preload_names_what_is_out_of_reach(self, tmp_path: Path) -> None:
+        # Only C code holds the function.
+        program = PROGRAM + "\npauses = map(time.sleep, [1])\n"
+        with serving(tmp_path, *OURS, "--preload", program=program) as server:
+            (line,) = server.until(r"\[WARNING\] greenify: .*")
+            assert "stay native" in line
+            assert "leave --preload out" in line
+            assert "time.sleep, inside <builtins.map" in line
+
+    def test_a_program_that_has_patched_is_in_time(self, tmp_path: Path) -> None:
         conf = tmp_path / "gunicorn.conf.py"
         conf.write_text("import greenify\ngreenify.patch_all()\n")
         with serving(tmp_path, *OURS, "--preload") as server:
@@ -84,6 +94,40 @@ class TestThreads:
             assert "Internal Server Error" in server.ask("/fail")
             server.until("ValueError: on purpose")
             assert server.ask("/still") == "/still"
+
+
+@pytest.mark.skipif(
+    find_spec("simple_websocket") is None,
+    reason="needs simple-websocket: pip install simple-websocket",
+)
+def test_web_sockets(tmp_path: Path) -> None:
+    import simple_websocket
+
+    program = """
+import threading
+from simple_websocket import Server
+barrier = threading.Barrier(10)
+
+def app(environ, start_response):
+    server = Server(environ)
+    text = server.receive()
+    barrier.wait(60)
+    server.send(text * 2)
+    server.close()
+    raise StopIteration  # as Flask-Sock does: the connection is not HTTP's any more
+"""
+    with (
+        serving(tmp_path, *OURS, program=program, bind="127.0.0.1:0") as server,
+        ExitStack() as stack,
+    ):
+        (port,) = server.until(r"http://127\.0\.0\.1:(\d+)")
+        clients = [simple_websocket.Client(f"ws://127.0.0.1:{port}/") for _ in range(10)]
+        for client in clients:
+            stack.callback(client.sock.close)
+        for number, client in enumerate(clients):
+            client.send(f"{number} ")
+        assert [client.receive(TIMEOUT) for client in clients] == [f"{n} {n} " for n in range(10)]
+        assert server.stop() == 0
 
 
 class TestKeepAlive:
