@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from greenify.patches.imported import replace_computing
+from greenify.patches.imported import replace_methods
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
 
@@ -19,4 +19,4 @@ PATCHES: tuple[Patch, ...] = ()
 
 def finish(journal: Journal) -> None:
     """Patch it now if it has been imported, else when it is."""
-    when_imported(journal, "bz2", partial(replace_computing, journal, "bz2", "bz2"))
+    when_imported(journal, "bz2", partial(replace_methods, journal, "bz2", "_computing.bz2"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from greenify.patches.imported import replace_computing
+from greenify.patches.imported import replace_methods
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
 
@@ -19,5 +19,7 @@ PATCHES: tuple[Patch, ...] = ()
 
 def finish(journal: Journal) -> None:
     """Patch it now if it has been imported, else when it is."""
-    when_imported(journal, "hashlib", partial(replace_computing, journal, "hashlib", "hashlib"))
-    when_imported(journal, "hmac", partial(replace_computing, journal, "hashlib", "hmac"))
+    when_imported(
+        journal, "hashlib", partial(replace_methods, journal, "hashlib", "_computing.hashlib")
+    )
+    when_imported(journal, "hmac", partial(replace_methods, journal, "hashlib", "_computing.hmac"))

@@ -11,14 +11,16 @@ from greenify.patches.record import Patch
 if TYPE_CHECKING:
     from greenify.patches.journal import Journal
 
-__all__ = ["replace_by_twins", "replace_computing"]
+__all__ = ["replace_by_twins", "replace_methods"]
 
 
-def replace_computing(journal: Journal, name: str, twins: str, module: ModuleType) -> None:
-    """Under the patch `name`, apply what `greenify.green._computing` has for a module that has run."""
-    replaced: dict[Any, dict[str, Any]] = import_module(
-        f"greenify.green._computing.{twins}"
-    ).REPLACED
+def replace_methods(journal: Journal, name: str, twins: str, module: ModuleType) -> None:
+    """Under the patch `name`, apply what a file of `greenify.green` has for a module that has run.
+
+    Args:
+        twins: the file, as in ``_computing.zlib``; its ``REPLACED`` says what is replaced where.
+    """
+    replaced: dict[Any, dict[str, Any]] = import_module(f"greenify.green.{twins}").REPLACED
     journal.apply(name, [Patch(holder, replace=new) for holder, new in replaced.items()])
 
 

@@ -34,6 +34,7 @@ ORDER: tuple[str, ...] = (
     "grp",
     "syslog",
     "termios",
+    "tkinter",
 )
 """The names of the patches, in the order in which they are applied; `patch_all` says what they are for.
 

@@ -21,7 +21,7 @@ KINDS = {
     "cooperative": "waits for its descriptor, or whatever it waits for, on the hub",
     "tried again": "the variant that does not wait is tried again, after pauses that grow to some 10 ms",
     "handed over": "runs on a native thread while the caller waits",
-    "pumped": "the hub runs inside the hook that the C code calls while it waits",
+    "pumped": "the loop that waits in C is run in turns, and the hub between them",
     "cannot wait": "it gives the lock up, but nothing it does takes long",
     "holds the lock": "does not give it up: real threads stand still as well",
     "stays": "the others wait until it returns",
@@ -299,10 +299,11 @@ GROUPS = (
            "writes a screen; a terminal that is stopped waits"),
     _Group("_curses", "stays", "napms", "`time.sleep`"),
     _Group("_curses", "cannot wait", "doupdate", "as `refresh`"),
-    _Group("_tkinter.TkappType", "stays", "mainloop",
-           "calls of `update` in a loop with `time.sleep` instead; see the page on limits"),
+    _Group("_tkinter.TkappType", "pumped", "mainloop call",
+           "`mainloop`, `wait_window`, `wait_variable`, `after` without a function; others stay",
+           "green/_foreign/test_tk.py::test_the_others_run_meanwhile"),
     _Group("_tkinter.TkappType", "stays",
-           "adderrorinfo call createcommand createfilehandler deletecommand deletefilehandler "
+           "adderrorinfo createcommand createfilehandler deletecommand deletefilehandler "
            "dooneevent eval "
            "evalfile exprboolean exprdouble exprlong exprstring getvar globalgetvar globalsetvar "
            "globalunsetvar "
