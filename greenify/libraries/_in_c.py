@@ -7,6 +7,7 @@ stands for it in its module; one that cannot is wrapped (`Wrapped`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from greenify.green._foreign import OwnThread
@@ -63,6 +64,8 @@ class Wrapped:
     """
 
     _waiting: frozenset[str] = frozenset()
+    # A method that ends the call that is under way, for a caller that is killed.
+    _interrupt: Callable[[], Any] | None = None
     _inner: Any
     _thread: OwnThread
 
@@ -73,7 +76,7 @@ class Wrapped:
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
         if name in self._waiting:
-            return like(value, _on(self._thread, self._wrap, value))
+            return like(value, partial(_call, self, value))
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -93,10 +96,8 @@ class Wrapped:
         return value
 
 
-def _on(
-    thread: OwnThread, wrap: Callable[[Any], Any], method: Callable[..., Any]
-) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return wrap(thread.call(method, *args, **kwargs))
-
-    return call
+def _call(wrapped: Wrapped, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    thread = wrapped._thread
+    if wrapped._interrupt is None:
+        return wrapped._wrap(thread.call(method, *args, **kwargs))
+    return wrapped._wrap(thread.call_interruptibly(wrapped._interrupt, method, *args, **kwargs))

@@ -44,8 +44,11 @@ Each is a file in this folder.
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "argon2": ("argon2.low_level",),
     "bcrypt": ("bcrypt._bcrypt",),
+    "mysql_connector": ("_mysql_connector", "mysql.connector.connection_cext"),
+    "mysqlclient": ("MySQLdb._mysql",),
     "psycopg": ("psycopg.waiting", "psycopg.connection", "psycopg._connection_base"),
     "psycopg2": ("psycopg2._psycopg",),
+    "pyodbc": ("pyodbc",),
     "grpcio": (
         "grpc._channel",
         "grpc._server",

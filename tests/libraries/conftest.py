@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -16,47 +17,52 @@ from tests.libraries import servers
 from tests.libraries.servers import Server
 
 
-def _running(name: str, folder: Path) -> Iterator[Server]:
+def _running(name: str) -> Iterator[Server]:
     missing = servers.missing(name)
     if missing is not None:
         if servers.required():
             pytest.fail(missing)
         pytest.skip(missing)
-    with servers.running(name, folder) as server:
+    # Not in pytest's folders: another pytest that starts makes those the user's alone again, and the server
+    # may run as somebody else.
+    with (
+        TemporaryDirectory(prefix=f"greenify-{name}-", ignore_cleanup_errors=True) as folder,
+        servers.running(name, Path(folder)) as server,
+    ):
         yield server
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def postgres() -> Iterator[Server]:
     """PostgreSQL: the database ``test`` of the user ``test``, without a password."""
-    yield from _running("postgres", tmp_path_factory.mktemp("postgres"))
+    yield from _running("postgres")
 
 
 @pytest.fixture(scope="session")
-def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def mariadb() -> Iterator[Server]:
     """MariaDB: the database ``test`` of the user ``test`` with the password ``test``."""
-    yield from _running("mariadb", tmp_path_factory.mktemp("mariadb"))
+    yield from _running("mariadb")
 
 
 @pytest.fixture(scope="session")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def redis() -> Iterator[Server]:
     """Redis, empty."""
-    yield from _running("redis", tmp_path_factory.mktemp("redis"))
+    yield from _running("redis")
 
 
 @pytest.fixture(scope="session")
-def memcached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def memcached() -> Iterator[Server]:
     """memcached, empty."""
-    yield from _running("memcached", tmp_path_factory.mktemp("memcached"))
+    yield from _running("memcached")
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def rabbitmq() -> Iterator[Server]:
     """RabbitMQ: the user ``guest`` with the password ``guest``."""
-    yield from _running("rabbitmq", tmp_path_factory.mktemp("rabbitmq"))
+    yield from _running("rabbitmq")
 
 
 @pytest.fixture(scope="session")
-def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def slapd() -> Iterator[Server]:
     """OpenLDAP: below ``dc=example,dc=org``, with the administrator ``cn=admin`` there, password ``test``."""
-    yield from _running("slapd", tmp_path_factory.mktemp("slapd"))
+    yield from _running("slapd")

@@ -54,7 +54,7 @@ COMMON = """
 
 #: What the dialects call their things.
 POSTGRES = """
-    SLEEP = "select pg_sleep({})"
+    SLEEP = PAUSE = "select pg_sleep({})"
     LOCK, UNLOCK = "select pg_advisory_lock(7)", "select pg_advisory_unlock(7)"
     WAITING = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
     RUNNING = "select count(*) from pg_stat_activity where state = 'active' and query like '%pg_sl' || 'eep%'"
@@ -64,6 +64,7 @@ POSTGRES = """
 """
 MYSQL = """
     SLEEP = "select sleep({})"
+    PAUSE = "do sleep({})"  # without a result, which would have to be read
     LOCK, UNLOCK = "select get_lock('greenify', 20)", "select release_lock('greenify')"
     WAITING = "select count(*) from information_schema.processlist where state = 'User lock'"
     RUNNING = "select count(*) from information_schema.processlist where state = 'User sleep'"
@@ -269,7 +270,7 @@ class DriverTests:
         )
 
     def test_interrupted(self, mode: Mode, server: Server) -> None:
-        """Ctrl-C ends a query, at the latest when the server answers; the connection is good after it."""
+        """Ctrl-C ends a query, at the latest when the server answers."""
         out = self.check(
             """
     import signal
@@ -282,7 +283,7 @@ class DriverTests:
 
     thread = Thread(interrupt)
     try:
-        rows(first, SLEEP.format(1.5))
+        do(first, PAUSE.format(1.5))
         time.sleep(LONG)  # where the driver lets the handler run later
     except KeyboardInterrupt:
         print("interrupted")
@@ -363,15 +364,22 @@ class DriverTests:
         )
 
 
-def check_time_out(case: DriverTests, server: Server) -> None:
-    """What only green threads have: a Timeout and a kill end a query, and the connection can be used on."""
+def check_time_out(
+    case: DriverTests, server: Server, statement: str = "select pg_sleep(20)"
+) -> None:
+    """What only green threads have: a Timeout and a kill end a query, and the connection can be used on.
+
+    Args:
+        statement: takes long, or a second where it cannot be cancelled.
+    """
     case.check(
+        f"\n    SLOW = {statement!r}\n"
         """
     import greenify
     first, observer = connect(), connect()
     try:
         with greenify.Timeout(0.2):
-            rows(first, SLEEP.format(20))
+            do(first, SLOW)
     except greenify.Timeout:
         pass
     else:
@@ -379,9 +387,10 @@ def check_time_out(case: DriverTests, server: Server) -> None:
     first.rollback()
     assert rows(first, "select 1") == [(1,)]
     first.rollback()
-    task = greenify.spawn(rows, first, SLEEP.format(20))
+    task = greenify.spawn(do, first, SLOW)
     until(lambda: sees(observer, RUNNING))
     task.kill()
+    task.join()
     first.rollback()
     assert rows(first, "select 2") == [(2,)]
         """,

@@ -122,6 +122,8 @@ class _Start:
             stdout=subprocess.DEVNULL,
             timeout=_START,
             cwd=self.folder,
+            # Not everybody's: MariaDB's temporary tables are called the same in every process.
+            env={**os.environ, "TMPDIR": str(self.folder)},
             **self.identity(),  # type: ignore[call-overload]
         )
 
@@ -170,6 +172,7 @@ def _mariadb(start: _Start) -> None:
         start.program("mariadb-install-db"),
         "--no-defaults", data, "--auth-root-authentication-method=normal", "--skip-test-db",
     )  # fmt: skip
+    start.env = {"TMPDIR": str(start.folder)}
     start.command = [
         start.program("mariadbd"),
         "--no-defaults", data, f"--socket={path}", "--bind-address=127.0.0.1", f"--port={start.port}",

@@ -36,6 +36,7 @@ __all__ = [
     "compute",
     "compute_with",
     "hand_over",
+    "inside",
     "run_back",
 ]
 
@@ -281,6 +282,12 @@ def _interrupt(interrupt: Callable[[], object]) -> None:
     except Exception:
         # The exception that is on its way counts; the call takes as long as it takes.
         logging.getLogger("greenify").exception("a call on a native thread cannot be interrupted")
+
+
+def inside(nesting: list[tuple[object, Request]]) -> bool:
+    """Whether the caller is itself on the native thread that `nesting` belongs to."""
+    call = getattr(getcurrent(), "call", None)
+    return type(call) is Call and call._nesting is nesting
 
 
 def alone_at_the_end() -> bool:

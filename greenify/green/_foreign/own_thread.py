@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from greenify.core.workers import Workers
-from greenify.green._foreign.calls import Call, Request, alone_at_the_end
+from greenify.green._foreign.calls import Call, Request, alone_at_the_end, inside
 from greenify.identity import current_thread_greenlet
 
 __all__ = ["OwnThread", "own_thread"]
@@ -54,7 +54,8 @@ class OwnThread:
         KeyboardInterrupt is raised when it has ended, for nobody may use the object before.  A signal handler
         itself runs at once.
 
-        A call out of a callback (`run_back`) of another call runs inside of that one, as in plain Python.
+        A call out of a callback (`run_back`) of another call runs inside of that one, as in plain Python, and
+        so does one that the function makes itself.
         """
         return self._call(None, function, args, kwargs)
 
@@ -84,6 +85,8 @@ class OwnThread:
         if alone_at_the_end():
             return function(*args, **kwargs)
         nesting = self._nesting
+        if inside(nesting):
+            return function(*args, **kwargs)  # on the thread already
         call = Call(function, args, kwargs, nesting)
         if nesting and nesting[-1][0] is current_thread_greenlet():
             nesting[-1][1].put(call)
