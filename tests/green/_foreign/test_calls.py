@@ -374,6 +374,24 @@ idents = own.call(depth, 5)
 assert len(idents) == 6 and set(idents) == {idents[0]} != {native.get_ident()}
 """)
 
+    def test_a_call_may_make_another_one_of_the_same_object(self) -> None:
+        run("""
+own, other = OwnThread(), OwnThread()
+def depth(n):
+    return [native.get_ident(), *(own.call(depth, n - 1) if n else [])]
+idents = own.call(depth, 5)
+assert len(idents) == 6 and set(idents) == {idents[0]} != {native.get_ident()}
+assert own.call(other.call, native.get_ident) not in (idents[0], native.get_ident())
+def fail():
+    own.call(int, "x")
+try:
+    own.call(fail)
+except ValueError:
+    pass
+else:
+    raise AssertionError("no error")
+""")
+
     def test_a_kill_inside_of_one_goes_through_the_call(self) -> None:
         run("""
 own = OwnThread()
