@@ -350,8 +350,12 @@ class DescriptorSet:
             or (descriptor.polled and self._keep(descriptor))
         ):
             return
+        self._unregister(descriptor)
+
+    def _unregister(self, descriptor: Descriptor) -> None:
+        """End the registration of `descriptor`.  Any OS thread."""
         try:
-            self.queue.unregister(fd)
+            self.queue.unregister(descriptor.fd)
         except (OSError, ValueError):
             # Closed behind our back already: the kernel has dropped it, or the queue went with its thread.
             pass
@@ -396,6 +400,11 @@ class DescriptorSet:
             descriptor.closed = True
             self.by_fd.pop(copy, None)
             self.hub.private_fds.discard(copy)
+            try:
+                # The file may be open elsewhere, and would be reported under this number for ever.
+                self.queue.unregister(copy)
+            except OSError:
+                pass
             _close(copy)
 
     def _drop(self, descriptor: Descriptor) -> None:
@@ -430,8 +439,9 @@ class DescriptorSet:
             side.edge = True
             if descriptor.uses:
                 descriptor.uses -= 1
-                if not descriptor.uses and self.by_fd.get(fd) is descriptor:
-                    self.forget(fd)
+                # Not `forget`: the number stays open, and others may poll it.
+                if not (descriptor.uses or descriptor.polled) and self.by_fd.get(fd) is descriptor:
+                    self._unregister(descriptor)
 
     def adopt(self, descriptor: Descriptor) -> None:
         """Keep the registration: a long-lived owner (a cooperative socket) has taken it over."""

@@ -243,6 +243,11 @@ class Interests:
         if self._names.pop(copy, None) is not None:
             self._armed.pop(copy, None)
             self.hub.private_fds.discard(copy)
+            try:
+                # The file may be open elsewhere, and would be reported under this number for ever.
+                self.queue.unregister(copy)
+            except OSError:
+                pass
             _close(copy)
 
     def _register(self, fd: int, mask: int) -> bool:

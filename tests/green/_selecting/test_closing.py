@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.green.programs import same_output
+from tests.green.programs import both_modes, run, same_output
+from tests.support import Mode
 
 WAITS = """
     import selectors
@@ -217,8 +218,6 @@ def test_nothing_is_left_of_it() -> None:
 
 
 def test_waits_that_are_killed_leave_nothing() -> None:
-    from tests.green.programs import run
-
     run(
         WAITS
         + """
@@ -245,4 +244,38 @@ def test_waits_that_are_killed_leave_nothing() -> None:
             tidy(*sum(pairs, ()))
     """,
         "patch_all",
+    )
+
+
+@both_modes
+def test_a_reader_beside_those_who_poll(mode: Mode) -> None:
+    # The end of a wait in `read` is no close: nobody's poll goes on with a copy, no number is used up.
+    run(
+        """
+    r, w = os.pipe()
+    other, keeps_open = os.pipe()
+    numbers = []
+    got = []
+    def read():
+        for _ in range(20):
+            got.append(os.read(r, 1))
+    def watch():
+        while len(got) < 20:
+            poll = select.poll()
+            poll.register(r, select.POLLIN)
+            poll.register(other, select.POLLIN)
+            poll.poll(1000)
+            numbers.append(len(os.listdir("/proc/self/fd")))
+    threads = [Thread(read), Thread(watch)]
+    # As multiprocessing's pool does, whose watcher looks again while there is something to read.
+    for _ in range(20):
+        time.sleep(0.005)
+        os.write(w, b"x")
+    threads[0].end()
+    os.write(w, b"x")
+    threads[1].end()
+    assert got == [b"x"] * 20
+    assert max(numbers) <= numbers[0] + 2, numbers
+    """,
+        mode,
     )
