@@ -77,6 +77,14 @@ def test_pipes(mode: Mode) -> None:
     if hasattr(os, "readinto"):
         waits(lambda r: os.readinto(r, buffer))
 
+    if hasattr(os, "timerfd_create"):
+        timer = os.timerfd_create(time.CLOCK_MONOTONIC)
+        reader = Thread(os.read, timer, 8)
+        settle()  # it would not come back, were the timer read natively
+        os.timerfd_settime(timer, initial=0.001)
+        assert reader.end() == (1).to_bytes(8, sys.byteorder)
+        os.close(timer)
+
     r, w = os.pipe()
     data = bytes(1 << 18)
     writer = Thread(os.pwritev, w, [data], -1)
@@ -88,6 +96,35 @@ def test_pipes(mode: Mode) -> None:
     print(outcome(os.preadv, r, [buffer], 0), outcome(os.preadv, r, [buffer], -2))
     with open(__file__, "rb") as file:
         assert os.preadv(file.fileno(), [buffer], 0) == 10 == os.preadv(file.fileno(), [buffer], 0, 0)
+    """,
+        mode,
+    )
+
+
+@both_modes
+def test_getpass(mode: Mode) -> None:
+    # At a terminal of its own, whose other end the parent holds: it answers when the child's thread has run.
+    run(
+        """
+    import getpass, pty
+
+    said, say = os.pipe()
+    told, tell = os.pipe()
+    child, terminal = pty.fork()
+    if not child:
+        def tick():
+            os.write(say, os.read(told, 6))
+        thread = Thread(tick)
+        ok = getpass.getpass("secret: ") == "word"
+        thread.end()
+        os._exit(0 if ok else 1)
+    shown = b""
+    while b"secret: " not in shown:
+        shown += os.read(terminal, 100)
+    os.write(tell, b"ticked")
+    assert os.read(said, 6) == b"ticked"
+    os.write(terminal, b"word\\n")
+    assert os.waitpid(child, 0)[1] == 0
     """,
         mode,
     )
