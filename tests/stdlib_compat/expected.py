@@ -48,6 +48,11 @@ EXPECTED: tuple[Row, ...] = (
         "and here it is the class on every version",
         versions=("3.10", "3.11", "3.12"),
     ),
+    Row(
+        "test_queue.CSimpleQueueTest.test_simplequeue_sizeof",
+        "compares the size of a SimpleQueue with that of the native C structure, and here it is another class",
+        versions=("3.15",),
+    ),
     # Blocking calls are Python functions.
     Row(
         "test_socket.GeneralModuleTests.testRefCountGetNameInfo",
