@@ -129,9 +129,9 @@ class RLock(_Token):
     _count: int
 
     # The native one works in a subclass that does not call __init__.  Up to CPython 3.14 it takes any
-    # arguments.
+    # arguments, then those of a subclass's own __init__ only.
     def __new__(cls, *args: Any, **kwargs: Any) -> RLock:
-        if (args or kwargs) and sys.version_info >= (3, 15):
+        if (args or kwargs) and cls.__init__ is object.__init__ and sys.version_info >= (3, 15):
             _native_rlock(*args, **kwargs)  # says so
         self: RLock = object.__new__(cls)
         self._box = [None]

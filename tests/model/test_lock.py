@@ -8,6 +8,7 @@ import gc
 import pickle
 import threading
 import time
+import warnings
 import weakref
 from decimal import Decimal
 from typing import Any
@@ -551,3 +552,38 @@ class TestGivingUp:
         with pytest.raises(TaskExit):
             job.join()
         assert log == ["owned"]
+
+
+def test_arguments_of_a_re_entrant_lock_and_of_subclasses() -> None:
+    """Up to CPython 3.14 any are taken, then those of a subclass's own `__init__` only, as natively."""
+
+    def told(base: Any) -> list[str]:
+        class Plain(base):  # type: ignore[misc]
+            pass
+
+        class Own(base):  # type: ignore[misc]
+            def __init__(self, value: int, *, other: int) -> None:
+                super().__init__()
+
+        calls: list[Callable[[], Any]] = [
+            lambda: base(),
+            lambda: base(1),
+            lambda: base(a=1),
+            lambda: Plain(1),
+            lambda: Own(1, other=2).acquire(),
+            lambda: Own(),
+        ]
+        found = []
+        for call in calls:
+            try:
+                call()
+            except TypeError:
+                found.append("refused")
+            else:
+                found.append("taken")
+        return found
+
+    with warnings.catch_warnings():
+        # What CPython 3.14 says of arguments.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        assert told(locks.RLock) == told(_thread.RLock)

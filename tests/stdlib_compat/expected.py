@@ -14,12 +14,14 @@ from fnmatch import fnmatchcase
 class Row:
     """`test` is an id as the report prints it (`*`, `?` and `[...]` as in file names).
 
-    `versions` are those of Python that the row is about, all of them where it is empty.
+    `versions` are those of Python that the row is about, all of them where it is empty. A test that `lingers`
+    leaves something behind when it fails that keeps its process from ending: it has one to itself.
     """
 
     test: str
     reason: str
     versions: tuple[str, ...] = ()
+    lingers: bool = False
 
     def __post_init__(self) -> None:
         if len(self.reason) < 20:
@@ -50,8 +52,15 @@ EXPECTED: tuple[Row, ...] = (
     ),
     Row(
         "test_queue.CSimpleQueueTest.test_simplequeue_sizeof",
-        "compares the size of a SimpleQueue with that of the native C structure, and here it is another class",
+        "compares the size of a SimpleQueue with that of the native C structure, not this class",
         versions=("3.15",),
+    ),
+    Row(
+        "test_threading.ThreadTests.test_PyThreadState_SetAsyncExc_interrupts_sleep",
+        "ends a thread by PyThreadState_SetAsyncExc, called from C with no Python in between: that knows "
+        "OS threads only (through ctypes it is replaced)",
+        versions=("3.15",),
+        lingers=True,  # a thread that sleeps for a day
     ),
     # Blocking calls are Python functions.
     Row(
@@ -64,6 +73,19 @@ EXPECTED: tuple[Row, ...] = (
         "reads from the private C object below an SSLSocket, which with a time-out waits by itself: "
         "here it never waits, and the methods of SSLSocket do",
         versions=("3.14", "3.15"),
+    ),
+    *(
+        Row(
+            f"test_subprocess.FastWaitTestCase.{test}",
+            "replaces os.pidfd_open or Popen._wait_pidfd by a mock, and asserts that Popen.wait calls "
+            "it: greenify waits for a child with a pidfd that it opens itself",
+            versions=("3.15",),
+        )
+        for test in (
+            "test_pidfd_open_notification_without_immediate_reap",
+            "test_pidfd_open_race",
+            "test_wait_pidfd_open_error",
+        )
     ),
 )
 

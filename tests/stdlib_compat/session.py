@@ -100,6 +100,16 @@ class Session:
         if self.layer == "none":
             return control, control
         known = {test: record.seconds for test, record in control.tests.items()}
+        lingering = [
+            test
+            for test in control.tests
+            if any(
+                row.lingers and row.matches(test)
+                for row in self.rows
+                if row.applies(self.where.short)
+            )
+            and (not self.match or matches(test, self.match))
+        ]
         job = Job(
             module=part.name,
             target=part.target,
@@ -114,12 +124,19 @@ class Session:
             stop=self.stopping,
             known=known,
             skip=[
-                test
-                for test, record in control.tests.items()
-                if record.outcome in (Outcome.HANG, Outcome.CRASH)
+                *lingering,
+                *(
+                    test
+                    for test, record in control.tests.items()
+                    if record.outcome in (Outcome.HANG, Outcome.CRASH)
+                ),
             ],
         )
         patched = supervisor.run(job)
+        for test in lingering:
+            log = self.logs / "alone" / f"{test}.log"
+            # How its process ends is expected, and no incident.
+            patched.tests |= supervisor.run(replace(job, match=[test], skip=(), log=log)).tests
         if self.match:
             control.tests = {
                 test: record

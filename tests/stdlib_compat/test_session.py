@@ -16,6 +16,7 @@ import pytest
 from . import __main__ as command
 from . import control as controls
 from . import interpreters, modules, session, supervisor
+from .expected import Row
 from .modules import Interpreter, Module, Part
 
 SOURCE = """
@@ -39,6 +40,18 @@ class Tests(unittest.TestCase):
         with open({count!r}, "a") as stream:
             stream.write("x")
         self.assertEqual(os.path.getsize({count!r}), 1)
+"""
+
+LINGERING = """
+import sys, threading, unittest
+
+class Tests(unittest.TestCase):
+    def test_always(self): pass
+
+    def test_lingers(self):
+        if hasattr(sys, "layer"):
+            threading.Thread(target=threading.Event().wait).start()
+            self.fail()
 """
 
 Run = Callable[..., int]
@@ -114,6 +127,30 @@ def test_second_run(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_alone(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run("--alone", "--match", "test_plain_only")
     assert "FAIL    fake.Tests.test_plain_only  (alone: fail)" in capsys.readouterr().out
+
+
+def test_a_test_whose_process_does_not_end(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a row that says so it has a process to itself, and the others' process ends."""
+    (tmp_path / "fake.py").write_text(LINGERING)
+    monkeypatch.setattr(supervisor, "EXIT_TIMEOUT", 2.0)
+    reason = "leaves a thread behind that waits for ever"
+    for row, problem in ((None, "hang"), (Row("*.test_lingers", reason, lingers=True), "")):
+        rows = () if row is None else (row,)
+        made = partial(session.Session, cache=tmp_path, rows=rows)
+        monkeypatch.setattr(command, "Session", made)
+        run("--timeout", "2")
+        printed = capsys.readouterr().out
+        assert ("no end after" in printed) == bool(problem), printed
+        assert ("1 expected" in printed) != bool(problem), printed
+        assert "2 pass unpatched      1 patched" in printed
+    # The same row about a test that passes: an error, as with all rows.
+    (tmp_path / "fake.py").write_text(
+        LINGERING.replace("Event().wait", "Event().set").replace("self.fail()", "pass")
+    )
+    assert run("--fresh-control") == 1
+    assert "expected to fail, but passes: fake.Tests.test_lingers" in capsys.readouterr().out
 
 
 def test_only_matching_tests(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
