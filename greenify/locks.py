@@ -120,6 +120,10 @@ class Lock(_Token):
         return f"<{state} {kind.__module__}.{kind.__qualname__} object at {id(self):#x}>"
 
 
+def _init_of(cls: type) -> object:
+    return cls.__init__  # type: ignore[misc]
+
+
 class RLock(_Token):
     """A re-entrant lock with the interface of `threading.RLock`, owned by a thread (see `identity`)."""
 
@@ -131,7 +135,7 @@ class RLock(_Token):
     # The native one works in a subclass that does not call __init__.  Up to CPython 3.14 it takes any
     # arguments, then those of a subclass's own __init__ only.
     def __new__(cls, *args: Any, **kwargs: Any) -> RLock:
-        if (args or kwargs) and cls.__init__ is object.__init__ and sys.version_info >= (3, 15):
+        if (args or kwargs) and sys.version_info >= (3, 15) and _init_of(cls) is object.__init__:
             _native_rlock(*args, **kwargs)  # says so
         self: RLock = object.__new__(cls)
         self._box = [None]
