@@ -56,6 +56,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
         "grpc.aio._channel",
         "grpc.aio._server",
     ),
+    "confluent_kafka": ("confluent_kafka.cimpl", "confluent_kafka.admin"),
+    "pyopenssl": ("OpenSSL.SSL",),
     "pyzmq": ("zmq.backend.cython._zmq", "zmq.sugar.socket", "zmq.sugar.context"),
 }
 """The patches of other people's libraries, each with the modules whose import it waits for.
