@@ -177,13 +177,11 @@ def serving(
 
 def all_of(client: socket.socket) -> bytes:
     """All that a server sends until it closes; a reset counts as the end."""
-    data = b""
-    try:
+    data = bytearray()
+    with suppress(ConnectionResetError):
         while piece := client.recv(65536):
             data += piece
-    except ConnectionResetError:
-        return data
-    return data
+    return bytes(data)
 
 
 def one_answer(client: socket.socket) -> tuple[bytes, bytes]:
@@ -194,7 +192,9 @@ def one_answer(client: socket.socket) -> tuple[bytes, bytes]:
         assert piece, data
         data += piece
     length = int(re.findall(rb"(?i)content-length: (\d+)", data)[0])
-    body = b""
+    body = bytearray()
     while len(body) < length:
-        body += client.recv(length - len(body))
-    return data, body
+        piece = client.recv(min(length - len(body), 65536))
+        assert piece, (data, len(body))
+        body += piece
+    return data, bytes(body)

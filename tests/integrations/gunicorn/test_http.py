@@ -151,7 +151,7 @@ class TestListeners:
                         assert one_answer(client)[1] == b"x" * 30_000_000
                     assert server.stop() == 0
                     assert client.recv(1) == b""
-                assert all_of(silent) == b""
+                assert b"HTTP" not in all_of(silent)  # an alert at most
 
     def test_several_with_several_workers(self, tmp_path: Path) -> None:
         options = ("--bind", "127.0.0.1:0", "--workers", "3")

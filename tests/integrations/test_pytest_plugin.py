@@ -1,0 +1,123 @@
+"""``pytest --greenify``: real runs of pytest in a folder of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from tests.support import child_env
+
+PLUGIN = "greenify.integrations.pytest_plugin:plugin"
+
+CONFTEST = """
+import greenify, pytest
+at_conftest = greenify.is_patched("thread")
+
+@pytest.fixture
+def seen():
+    return greenify.is_patched("thread")
+"""
+
+TESTS = """
+import os, threading, time
+import greenify, pytest
+from conftest import at_conftest
+from greenlet import getcurrent
+at_import = greenify.is_patched("thread")
+
+def test_patched(seen):
+    assert at_conftest and at_import and seen and greenify.is_patched("thread")
+
+def test_not_patched(seen):
+    assert not (at_conftest or at_import or seen or greenify.is_patched("thread"))
+
+def homes():
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(threading.get_native_id())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return set(found)
+
+@pytest.mark.greenify
+def test_marked(seen):
+    assert seen and homes() == {threading.get_native_id()}
+
+@pytest.mark.greenify(only=["time"])
+def test_marked_in_part(seen):
+    assert greenify.is_patched("time")
+
+def test_after_marked():
+    assert at_import or greenify.changes() == ()
+"""
+
+
+def run_pytest(here: Path, *args: str, code: int = 0) -> str:
+    """The output of a run of pytest on `TESTS`."""
+    env = {"PYTEST_ADDOPTS": "", "COLUMNS": "200"}
+    if not entry_points(group="pytest11", name="greenify"):
+        # An older installation that can be edited: its entry points are of that day.
+        metadata = here / "site" / "installed-0.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: installed\nVersion: 0\n")
+        (metadata / "entry_points.txt").write_text(f"[pytest11]\ngreenify = {PLUGIN}\n")
+        env["PYTHONPATH"] = str(metadata.parent)
+    (here / "conftest.py").write_text(CONFTEST)
+    (here / "test_program.py").write_text(TESTS)
+    (here / "pytest.ini").write_text(
+        "[pytest]\nfilterwarnings = error\naddopts = --strict-markers\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args],
+        cwd=here,
+        env=child_env(env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+def test_all_tests_are_imported_patched(tmp_path: Path) -> None:
+    output = run_pytest(tmp_path, "--greenify", "--deselect", "test_program.py::test_not_patched")
+    assert "4 passed" in output
+    assert "greenify: " in output
+
+
+def test_off_without_the_option(tmp_path: Path) -> None:
+    output = run_pytest(tmp_path, "--deselect", "test_program.py::test_patched")
+    assert "4 passed" in output
+    assert "greenify: " not in output
+
+
+def test_with_several_workers(tmp_path: Path) -> None:
+    output = run_pytest(
+        tmp_path, "--greenify", "-n", "2", "--deselect", "test_program.py::test_not_patched"
+    )
+    assert "4 passed" in output
+
+
+def test_a_wrong_argument_fails_the_run_clearly(tmp_path: Path) -> None:
+    (tmp_path / "test_wrong.py").write_text(
+        "import pytest\n@pytest.mark.greenify(only=['tyme'])\ndef test_wrong():\n    pass\n"
+    )
+    output = run_pytest(tmp_path, "test_wrong.py", code=os.EX_OK + 1)
+    assert "UnknownPatchError" in output
+    assert "1 error" in output or "1 failed" in output
+
+
+@pytest.mark.skipif(
+    not entry_points(group="pytest11", name="greenify"),
+    reason="greenify was installed before it had this entry point: pip install --editable .",
+)
+def test_the_entry_point_is_the_plugin() -> None:
+    (entry,) = entry_points(group="pytest11", name="greenify")
+    assert entry.value == PLUGIN
