@@ -55,7 +55,7 @@ class Plugin:
         late = config.stash.get(_late, None)
         if late is None:
             return []
-        from greenify import __version__
+        from greenify._version import __version__
 
         return [f"greenify: {__version__}, patched", *late]
 
