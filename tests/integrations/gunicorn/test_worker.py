@@ -191,8 +191,8 @@ class TestSlowClients:
             client.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
             assert client.recv(1, socket.MSG_PEEK)
             assert server.ask("/others") == "/others"
+            # By the worker itself or by the master, which has the same patience.
             assert server.stop() == 0
-            assert "connections closed: 1" in server.log
 
 
 class TestTimeout:
