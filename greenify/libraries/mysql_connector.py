@@ -68,7 +68,7 @@ def on_its_thread(original: Callable[..., Any]) -> Any:
 
 LIBRARY = Library(
     package="mysql-connector-python",
-    tested="9.0 to 26.10",
+    tested="26.10",
     replace={
         "_mysql_connector": {"MySQL": connection_class},
         "mysql.connector.connection_cext:CMySQLConnection": {"get_rows": on_its_thread},

@@ -86,7 +86,7 @@ def derive_anew(journal: Journal, module: ModuleType) -> None:
 
 LIBRARY = Library(
     package="mysqlclient",
-    tested="2.2 and 2.3",
+    tested="2.3.2",
     replace={"MySQLdb._mysql": {"connection": connection_class, "connect": connect}},
     finish={"MySQLdb._mysql": derive_anew},
     stays={

@@ -52,7 +52,7 @@ def also_ours(original: Any) -> Any:
 
 LIBRARY = Library(
     package="psycopg",
-    tested="3.2 and 3.3",
+    tested="3.3.9",
     replace={
         "psycopg.waiting": {"wait": waiting_in_python, "wait_conn": instead(connecting)},
         "psycopg.connection": {"_INTERRUPTED?": also_ours},

@@ -240,7 +240,7 @@ def derive_anew(journal: Journal, module: ModuleType) -> None:
 
 LIBRARY = Library(
     package="psycopg2",
-    tested="2.9",
+    tested="2.9.13",
     replace={"psycopg2._psycopg": {**_CLASSES, "_connect": connect}},
     finish={"psycopg2._psycopg": derive_anew},
     stays={

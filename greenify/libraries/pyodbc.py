@@ -106,7 +106,7 @@ def connect(original: Callable[..., Any]) -> Any:
 
 LIBRARY = Library(
     package="pyodbc",
-    tested="5.2 to 5.5",
+    tested="5.5",
     replace={
         "pyodbc": {
             "Connection": _standing_for(_Connection),

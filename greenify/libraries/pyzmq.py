@@ -218,7 +218,7 @@ def _term(original: Any, self: Any) -> Any:
 
 LIBRARY = Library(
     package="pyzmq",
-    tested="27.0 to 27.3",
+    tested="27.3",
     replace={
         "zmq.backend.cython._zmq": {
             "zmq_poll": instead(_poll),
