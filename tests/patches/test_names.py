@@ -65,6 +65,13 @@ ROWS: list[tuple[tuple[str, ...], tuple[str, ...], str, bool]] = [
         _MUTABLE,
         True,
     ),
+    (("select::epoll",), ("setting an attribute",), _MUTABLE, sys.version_info >= (3, 15)),
+    (
+        ("*::SimpleQueue", "_thread::*", "threading::*"),
+        ("signature",),
+        "C keeps that of a class beside its documentation, where nothing written in Python can",
+        sys.version_info >= (3, 14),
+    ),
     (
         ("*::SimpleQueue", "*io::Buffered*", "*io::FileIO", "_thread::*", "threading::*"),
         ("__text_signature__",),
