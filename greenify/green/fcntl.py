@@ -52,28 +52,38 @@ def until_free(attempt: Callable[[], T]) -> T:
     return result
 
 
-def flock(fd: Any, operation: int, /) -> None:
+# They take whatever comes, for the native ones to complain about.
+
+
+def flock(*args: Any) -> None:
     """See `fcntl.flock`."""
-    # What is no number is refused by the real one.
-    if type(operation) is not int or operation & (_UNLOCK | _AT_ONCE) or runs_natively():
-        _flock(fd, operation)
-    else:
+    if _waits(args) and len(args) == 2:
+        fd, operation = args
         until_free(lambda: _flock(fd, operation | _AT_ONCE))
-
-
-def lockf(fd: Any, cmd: int, *place: Any) -> None:
-    """See `fcntl.lockf`."""
-    if type(cmd) is not int or cmd & (_UNLOCK | _AT_ONCE) or runs_natively():
-        _lockf(fd, cmd, *place)
     else:
+        _flock(*args)
+
+
+def lockf(*args: Any) -> None:
+    """See `fcntl.lockf`."""
+    if _waits(args):
+        fd, cmd, *place = args
         until_free(lambda: _lockf(fd, cmd | _AT_ONCE, *place))
+    else:
+        _lockf(*args)
 
 
-def fcntl(fd: Any, cmd: int, *arg: Any) -> Any:
+def _waits(args: tuple[Any, ...]) -> bool:
+    operation = args[1] if len(args) > 1 else None
+    return type(operation) is int and not (operation & (_UNLOCK | _AT_ONCE) or runs_natively())
+
+
+def fcntl(*args: Any) -> Any:
     """See `fcntl.fcntl`; F_SETLKW and F_OFD_SETLKW wait cooperatively."""
-    instead = _INSTEAD.get(cmd)
+    instead = _INSTEAD.get(args[1]) if len(args) > 1 and type(args[1]) is int else None
     if instead is None or runs_natively():
-        return _call(fd, cmd, *arg)
+        return _call(*args)
+    fd, _, *arg = args
     return until_free(lambda: _call(fd, instead, *arg))
 
 

@@ -300,7 +300,6 @@ class TestPatching:
             ("slow.inner:generator", "is a generator function"),
             ("slow.inner:value", "cannot be called"),
             ("slow.inner:value.real", "neither a class nor a module"),
-            ("_thread:RLock.acquire", "derive a class with greenify.offload methods"),
         ],
     )
     @pytest.mark.parametrize("when", ["before", "after"])
