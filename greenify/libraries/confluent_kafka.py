@@ -210,6 +210,7 @@ def _class_of(name: str) -> Callable[[Any], Any]:
                 body[method] = make(base, method)
         return type(base.__name__, (_Client, base), body)
 
+    remedy.__qualname__ = _class_of.__qualname__
     return remedy
 
 

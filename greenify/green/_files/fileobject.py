@@ -298,7 +298,8 @@ def cooperative(stream: Any, newline: str | None = None, besides: int = PLAIN) -
         newline: what it was opened with.
         besides: another kind of file that stays as it is.
     """
-    if isinstance(_raw(stream), CooperativeFileIO):
+    # Not isinstance, which takes a native one for ours.
+    if CooperativeFileIO in type(_raw(stream)).__mro__:
         return stream
     if kind_of(stream.fileno()) in (PLAIN, besides):
         return stream

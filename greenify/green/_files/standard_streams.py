@@ -111,7 +111,7 @@ def _take_unwritten(text: Any, made: Any) -> bytes:
     try:
         text.flush()
     except OSError:
-        if isinstance(made, CooperativeBufferedWriter):
+        if CooperativeBufferedWriter in type(made).__mro__:  # isinstance takes native ones, too
             collecting: Any = made.raw
             collecting.__class__ = _Collecting
             made.flush()
