@@ -152,6 +152,13 @@ def finish(journal: Journal) -> None:
         when_imported(journal, "cProfile", partial(_patch_profiler, journal))
     when_imported(journal, "ctypes", partial(_patch_ctypes, journal))
     when_imported(journal, "resource", partial(_patch_resource, journal))
+    when_imported(
+        journal,
+        "_time_machine",
+        partial(_patch_time_machine, journal),
+        again=True,
+        during=clocks.native_clocks,
+    )
     foreign_locks.await_libraries(journal)
 
 
@@ -179,6 +186,17 @@ def _patch_resource(journal: Journal, resource: ModuleType) -> None:
     if hasattr(resource, "RUSAGE_THREAD"):  # Linux has it
         twin = clocks.make_getrusage(resource)
         journal.apply("thread", (Patch(resource, replace={"getrusage": twin}),))
+
+
+def _patch_time_machine(journal: Journal, module: ModuleType) -> None:
+    # Its later versions keep the functions of `time` that were there at its import, the earlier ones (until
+    # 2.16 with `patch_if_needed`) look them up whenever the clock is moved.
+    replace: dict[str, Any] = {
+        name: builtin_twin(vars(module)[name], clocks.with_native_clocks(vars(module)[name]))
+        for name in ("patch", "patch_if_needed", "unpatch")
+        if name in vars(module)
+    }
+    journal.apply("thread", (Patch(module, replace=replace),))
 
 
 def _renew_handles(journal: Journal, threads: list[Any]) -> None:

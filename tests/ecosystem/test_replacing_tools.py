@@ -65,9 +65,44 @@ PROGRAMS = {
         import time_machine
         PATCH
         import datetime
-        with time_machine.travel("2020-01-01", tick=False):
-            assert datetime.datetime.now().year == 2020
+        def clocks():
+            used = time.clock_gettime(time.CLOCK_THREAD_CPUTIME_ID)
+            assert 0 < used <= time.clock_gettime_ns(time.CLOCK_THREAD_CPUTIME_ID) / 1e9 < 1000
+            assert abs(time.clock_gettime(time.CLOCK_REALTIME) - time.time()) < 100
+            assert abs(time.clock_gettime_ns(time.CLOCK_REALTIME) - time.time_ns()) < 10**11
+            return datetime.datetime.now().year
+
+        functions = time.clock_gettime, time.clock_gettime_ns
+        for _ in range(2):
+            with time_machine.travel("2020-01-01", tick=False):
+                assert clocks() == 2020
+                thread = threading.Thread(target=clocks)
+                thread.start()
+                thread.join(20)
+                waits()
+                with time_machine.travel("2021-06-01", tick=False):
+                    assert clocks() == 2021
+                assert clocks() == 2020
+            assert clocks() > 2021
             waits()
+        # Imported afresh, while time is travelled.
+        with time_machine.travel("2020-01-01", tick=False):
+            import sys
+            kept = {name: sys.modules.pop(name) for name in ("_time_machine", "time_machine")}
+            import _time_machine
+            assert _time_machine is not kept["_time_machine"]
+            sys.modules.update(kept)
+        assert functions == (time.clock_gettime, time.clock_gettime_ns)
+        assert clocks() > 2021
+        """,
+    "time-machine, patched while time is travelled": """
+        import datetime, time_machine
+        with time_machine.travel("2020-01-01", tick=False):
+            PATCH
+            assert datetime.datetime.now().year == 2020
+            assert 1577836800 == time.clock_gettime(time.CLOCK_REALTIME)
+            waits()
+        assert datetime.datetime.now().year > 2020 and time.clock_gettime(time.CLOCK_REALTIME) > 1.6e9
         waits()
         """,
     "pyfakefs": """

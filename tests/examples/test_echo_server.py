@@ -56,7 +56,8 @@ def test_100_clients_at_once(green: bool) -> None:
             assert receive(client, 1_000) == bytes([index]) * 1_000
         if sys.platform == "linux":
             threads = len(list(Path(f"/proc/{server.pid}/task").iterdir()))
-            assert threads == 1 if green else threads == 102
+            # Under greenify, the main thread and the one that looks whether anybody keeps the interpreter.
+            assert threads == (2 if green else 102)
         server.send_signal(signal.SIGTERM)
         assert server.wait() == 0
         assert server.readline() == "100 connections, 100 at once, 100000 bytes echoed"

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from typing import Any, Generic, TypeVar
@@ -24,8 +25,9 @@ from greenify.core.fork import fork_hooks
 from greenify.core.registry import current_hub, get_hub, hubs, on_new_hub
 from greenify.green._threads.switches import follow
 from greenify.identity import current_thread_greenlet
+from greenify.locks import RLock
 
-__all__ = ["REPLACED", "make_getrusage"]
+__all__ = ["REPLACED", "make_getrusage", "native_clocks", "with_native_clocks"]
 
 T = TypeVar("T")
 
@@ -240,6 +242,45 @@ REPLACED: dict[str, Any] = {
 }
 if _getcpuclockid is not None:
     REPLACED["pthread_getcpuclockid"] = pthread_getcpuclockid
+
+_swapping = RLock()
+_swapped = False
+
+
+@contextmanager
+def native_clocks() -> Iterator[None]:
+    """C's own functions stand in `time`: for C code that looks into the function objects it finds there.
+
+    time-machine takes them for what they are without asking, and writes to where a C function keeps its
+    pointer; in a twin that is somebody else's memory.  Any thread; others wait until it is over.
+    """
+    global _swapped
+    names = vars(time)
+    with _swapping:
+        outermost = not _swapped  # else a signal handler is here
+        before = {
+            "clock_gettime": names["clock_gettime"],
+            "clock_gettime_ns": names["clock_gettime_ns"],
+        }
+        try:
+            _swapped = True
+            names["clock_gettime"] = _clock_gettime
+            names["clock_gettime_ns"] = _clock_gettime_ns
+            yield
+        finally:
+            if outermost:
+                names.update(before)
+                _swapped = False
+
+
+def with_native_clocks(function: Callable[[], T]) -> Callable[[], T]:
+    """`function`, called inside of `native_clocks`."""
+
+    def call() -> T:
+        with native_clocks():
+            return function()
+
+    return call
 
 
 def make_getrusage(resource: Any) -> Callable[[int], Any]:
