@@ -470,7 +470,7 @@ class TestRegularFiles:
                 assert type(stream).__module__ == "_io" and type(type(stream)) is type
             assert isinstance(text, io.TextIOWrapper) and isinstance(text.buffer, io.BufferedWriter)
             assert isinstance(binary, io.BufferedReader) and not isinstance(binary, io.BufferedWriter)
-            assert isinstance(both, io.BufferedRandom) and type(raw) is io.FileIO
+            assert isinstance(both, io.BufferedRandom) and isinstance(raw, io.FileIO)
             assert issubclass(type(binary), io.BufferedReader)
         class Mine(io.BufferedReader):
             pass

@@ -205,7 +205,7 @@ def _flush_at_exit() -> None:
     for stream in tuple(known):
         try:
             raw = getattr(stream, "raw", None)
-            if isinstance(raw, CooperativeFileIO) and stream.writable():
+            if isinstance(raw, _FileIO) and stream.writable():
                 stream.flush()
         except (OSError, ValueError):
             pass  # closed, detached, or nobody reads it

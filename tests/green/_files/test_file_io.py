@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.green.programs import both_modes, run, same_output
-from tests.support import Mode
+from tests.support import Mode, run_python
 
 
 @both_modes
@@ -132,3 +134,47 @@ def test_objects_of_regular_files_are_the_native_ones() -> None:
         .replace("native = ", "warnings.simplefilter('ignore')\n        native = "),
         "patch_all",
     )
+
+
+@both_modes
+@pytest.mark.parametrize("mode_and_size", ["'rb', 0", "'rb'", "'r'"])
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+def test_what_an_opener_or_a_device_gives(mode: Mode, kind: str, mode_and_size: str) -> None:
+    """`open` finds out only afterwards that it may have to wait."""
+    run(
+        f"kind, arguments = {kind!r}, ({mode_and_size},)\n"
+        """
+import pty, signal, tty
+# The terminal may become the one that controls the process.
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+if kind == "pipe":
+    reader, writer = os.pipe()
+    file = open("name", *arguments, opener=lambda name, flags: reader)
+else:
+    writer, slave = pty.openpty()
+    tty.setraw(slave)
+    file = open(os.ttyname(slave), *arguments)
+    os.close(slave)
+with file:
+    reads = Thread(file.readline)
+    settle()
+    os.write(writer, b"line\\n")
+    assert reads.end() in (b"line\\n", "line\\n")
+os.close(writer)
+""",
+        mode,
+    )
+
+
+def test_what_is_left_in_a_buffer_gets_out_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    code = """
+        import io, sys, warnings
+        warnings.simplefilter("ignore")  # what is not closed
+        file = io.BufferedWriter(io.FileIO(sys.argv[1], "w"))
+        file.write(b"left")
+        """
+    for greenify in False, True:
+        path.unlink(missing_ok=True)
+        found = run_python(code, path, greenify=greenify, check=True)
+        assert (path.read_bytes(), found.stderr) == (b"left", ""), greenify
