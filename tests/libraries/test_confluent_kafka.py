@@ -185,8 +185,8 @@ class TestConfluentKafka:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             consumer = Consumer({"bootstrap.servers": "127.0.0.1:1", "group.id": "g", "log_level": 0})
             consumer.subscribe(["x"])
-            print("waiting", flush=True)
             try:
+                print("waiting", flush=True)
                 while True:
                     consumer.poll(1)
             except KeyboardInterrupt:

@@ -472,10 +472,11 @@ print(sorted(found), "greenify" in sys.modules)
     reply = client.execute_interactive(code, timeout=60, output_hook=hook)
     print(reply["content"]["status"], "".join(output).strip())
     client.execute_interactive("import time; started = time.monotonic()", timeout=60, output_hook=hook)
-    ident = client.execute("time.sleep(100)")
+    # What it prints has come when it runs; before, the kernel ignores an interrupt.
+    client.execute("print('running'); time.sleep(100)")
     while True:
         message = client.get_iopub_msg(timeout=60)
-        if message["msg_type"] == "execute_input":
+        if message["msg_type"] == "stream" and "running" in message["content"]["text"]:
             break
     manager.interrupt_kernel()
     print(client.get_shell_msg(timeout=60)["content"]["ename"])
