@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import signal
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ _TICK = 0.01
 # How many seconds `stop` waits for the end of the thread, which comes as soon as it gets the interpreter.
 _PATIENCE = 1.0
 
+_mask = signal.pthread_sigmask
 _native_lock = _thread.allocate_lock
 _native_sleep = time.sleep
 _exists = os.path.exists
@@ -66,6 +68,8 @@ class Ticker:
         start_hidden(self._run)
 
     def _run(self) -> None:
+        # Signals are for the main thread: here one would neither end a wait of C code nor stay for `sigwait`.
+        _mask(signal.SIG_BLOCK, signal.valid_signals())
         self._native_id = _get_native_id()
         try:
             self._look()

@@ -53,9 +53,18 @@ _setprofile_of_new = threading.setprofile
 _local = _thread._local()
 
 
+def _is_tickers(frame: FrameType | None) -> bool:
+    # Of the native thread behind the time slices, which is no thread of the program.
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "greenify.core.ticker":
+            return True
+        frame = frame.f_back
+    return False
+
+
 def current_frames() -> dict[int, FrameType]:
     """`sys._current_frames`: the frame that each thread is in, green threads included, by its identifier."""
-    found = _current_frames()
+    found = {ident: frame for ident, frame in _current_frames().items() if not _is_tickers(frame)}
     for hub in tuple(hubs):
         for task, frame in frames(hub):
             ident = hub.ident if task is hub.main else getattr(task, "ident", None)
