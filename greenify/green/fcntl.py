@@ -7,18 +7,14 @@ behind.
 
 from __future__ import annotations
 
-import errno
 import fcntl as _fcntl
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from greenify.green._copies.rest import complete
 from greenify.green._files.descriptor_io import runs_natively
-from greenify.green._foreign import NOT_YET, NotYet, try_again
+from greenify.green._foreign.trying import until_free
 
 __all__ = ["fcntl", "flock", "lockf"]
-
-T = TypeVar("T")
 
 _flock = _fcntl.flock
 _lockf = _fcntl.lockf
@@ -26,7 +22,6 @@ _call = _fcntl.fcntl
 
 _UNLOCK = _fcntl.LOCK_UN
 _AT_ONCE = _fcntl.LOCK_NB
-_TAKEN = frozenset({errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK})
 
 # The commands that wait, with those that do not.
 _INSTEAD = {
@@ -34,22 +29,6 @@ _INSTEAD = {
     for waits, does_not in (("F_SETLKW", "F_SETLK"), ("F_OFD_SETLKW", "F_OFD_SETLK"))
     if hasattr(_fcntl, waits) and hasattr(_fcntl, does_not)
 }
-
-
-def until_free(attempt: Callable[[], T]) -> T:
-    """Call ``attempt()``, which takes a file lock if it is free, until it is."""
-
-    def once() -> T | NotYet:
-        try:
-            return attempt()
-        except OSError as exc:
-            if exc.errno in _TAKEN:
-                return NOT_YET
-            raise
-
-    result = try_again(once)
-    assert result is not NOT_YET  # there is no deadline
-    return result
 
 
 # They take whatever comes, for the native ones to complain about.

@@ -5,14 +5,13 @@ Its names are the names of `os`, and its caller is `green.os`.
 
 from __future__ import annotations
 
-import errno
 import os
 from typing import Any
 
 from greenify import core
 from greenify.green._files.descriptor_io import ready, runs_natively
 from greenify.green._foreign.calls import hand_over
-from greenify.green._foreign.trying import NOT_YET, NotYet, try_again
+from greenify.green._foreign.trying import until_free
 
 __all__ = [
     "copy_file_range",
@@ -39,7 +38,6 @@ _sync = os.sync
 _get_blocking = os.get_blocking
 
 _LOCK_AT_ONCE = {os.F_LOCK: os.F_TLOCK}
-_TAKEN = frozenset({errno.EAGAIN, errno.EACCES})
 _SPLICE_AT_ONCE: int = getattr(os, "SPLICE_F_NONBLOCK", 2)
 _RANDOM_AT_ONCE: int = getattr(os, "GRND_NONBLOCK", 1)
 
@@ -91,18 +89,8 @@ def lockf(fd: int, command: int, length: int, /) -> None:
     at_once = _LOCK_AT_ONCE.get(command)
     if at_once is None or runs_natively():
         _lockf(fd, command, length)
-        return
-
-    def attempt() -> NotYet | None:
-        try:
-            _lockf(fd, at_once, length)
-        except OSError as exc:
-            if exc.errno in _TAKEN:
-                return NOT_YET
-            raise
-        return None
-
-    try_again(attempt)
+    else:
+        until_free(lambda: _lockf(fd, at_once, length))
 
 
 def eventfd_write(fd: int, value: int) -> None:

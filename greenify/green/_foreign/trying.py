@@ -6,6 +6,7 @@ others run.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from enum import Enum
 from typing import Final, Literal, TypeVar
@@ -13,7 +14,7 @@ from typing import Final, Literal, TypeVar
 from greenify import core
 from greenify.core.clock import monotonic as _monotonic
 
-__all__ = ["NOT_YET", "NotYet", "try_again"]
+__all__ = ["NOT_YET", "NotYet", "try_again", "until_free"]
 
 T = TypeVar("T")
 
@@ -21,6 +22,9 @@ T = TypeVar("T")
 # The pauses in seconds: the second one, after one in which the others merely run once, and the longest.
 _SHORTEST = 0.0002
 _LONGEST = 0.01
+
+# What the kernel says of a file lock that somebody else has.
+_TAKEN = frozenset({errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK})
 
 
 class _NotYet(Enum):
@@ -57,4 +61,20 @@ def try_again(attempt: Callable[[], T | NotYet], deadline: float | None = None) 
         core.sleep(pause)
         result = attempt()
         pause = min(max(2 * pause, _SHORTEST), _LONGEST)
+    return result
+
+
+def until_free(attempt: Callable[[], T]) -> T:
+    """Call ``attempt()``, which takes a file lock if it is free, until it is; see `try_again`."""
+
+    def once() -> T | NotYet:
+        try:
+            return attempt()
+        except OSError as exc:
+            if exc.errno in _TAKEN:
+                return NOT_YET
+            raise
+
+    result = try_again(once)
+    assert result is not NOT_YET  # there is no deadline
     return result
