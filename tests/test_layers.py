@@ -23,6 +23,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("greenify.servers",),
     ("greenify.green",),
     ("greenify.patches", "greenify.libraries"),
+    ("greenify.watching", "greenify.inspect", "greenify.tracing"),
     ("greenify.integrations",),
     ("greenify",),  # the public names
     ("greenify._launcher",),

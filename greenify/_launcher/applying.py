@@ -8,13 +8,15 @@ __all__ = ["apply"]
 
 
 def apply(command: Command) -> None:
-    """Patch this process as the options say.
+    """Patch this process, and turn on the features, as the options say.
 
     Raises:
         GreenifyError: as of `greenify.patch_all`.
     """
+    from greenify.features import ask
     from greenify.patches import patch_all
 
+    ask(command.features)
     patch_all(
         only=command.only,
         skip=command.skip,

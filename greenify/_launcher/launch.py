@@ -7,10 +7,10 @@ import sys
 from typing import NoReturn
 
 from greenify._launcher.failure import Report
-from greenify._launcher.options import HELP, Command, UsageError, parse
+from greenify._launcher.options import HELP, Command, UsageError, parse, sections
 from greenify.errors import PatchError, PyuvMissingError
 
-__all__ = ["main"]
+__all__ = ["main", "run"]
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
         command = parse(sys.argv[1:])
     except UsageError as exc:
         _refuse(prog, str(exc))
-    from greenify._launcher.program import CannotOpenError, find, leave_path
+    from greenify._launcher.program import leave_path
 
     leave_path()
     children = sys.modules.get("greenify._launcher.children")
@@ -33,7 +33,23 @@ def main() -> None:
         children.restart()
     if command.kind in ("help", "version", "list"):
         _print(prog, command)
-        return
+    elif command.kind == "command":
+        from greenify._launcher.commands import call
+
+        call(prog, command.what, command.argv[1:])
+    else:
+        run(prog, command)
+
+
+def run(prog: str, command: Command) -> None:
+    """Run the program of `command` in this process, as `main` does.
+
+    Args:
+        prog: what the launcher calls itself in messages.
+        command: of a kind that runs a program.
+    """
+    from greenify._launcher.program import CannotOpenError, find
+
     try:
         prepare = find(command)
     except CannotOpenError as exc:
@@ -101,8 +117,11 @@ def _print(prog: str, command: Command) -> None:
             from greenify.patches.selection import LIBRARIES, ORDER
 
             heading = "Patches of libraries, applied when these are imported: "
+            commands, features = sections()
             text = HELP.format(
                 prog=prog,
+                commands=commands,
+                features=features,
                 python=_python(),
                 patches=textwrap.fill("Patches: " + ", ".join(ORDER), 110),
                 libraries=textwrap.fill(heading + ", ".join(LIBRARIES), 110),

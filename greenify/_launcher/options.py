@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from greenify._launcher.commands import COMMANDS
 from greenify.errors import GreenifyError
+from greenify.features import FEATURES
 
-__all__ = ["HELP", "Command", "UsageError", "parse"]
+__all__ = ["HELP", "Command", "UsageError", "parse", "sections"]
 
 HELP = """\
 usage: {prog} [option] ... [-c cmd | -m mod | file | -] [arg] ...
@@ -24,7 +26,7 @@ What to run (everything after it belongs to the program):
   -m mod         a module or package
   -c cmd         a program in a string
   -              a program from standard input; so does nothing at all
-
+{commands}
 Options:
   --only NAMES   apply only these patches (names with commas)
   --skip NAMES   leave these patches out
@@ -34,7 +36,7 @@ Options:
   --native NAMES
                  let the threads that these packages start be native
   --children     patch the Python programs that it starts, too, in the same way
-  --list         list everything that would be replaced, and by what, then exit
+{features}  --list         list everything that would be replaced, and by what, then exit
   -i             inspect interactively after the program has run
   -V, --version  print the versions of greenify and of what it runs on, then exit
   -h, --help     print this help, then exit
@@ -45,7 +47,7 @@ Options:
 Options of Python itself go before: {python} -X dev -m greenify file
 """
 
-Kind = Literal["file", "module", "code", "stdin", "help", "version", "list"]
+Kind = Literal["file", "module", "code", "stdin", "command", "help", "version", "list"]
 
 # Python's own options, which may be meant.
 _PYTHONS = frozenset("bBdEIOPqRsStuvWxX?")
@@ -61,13 +63,14 @@ class Command:
 
     Attributes:
         kind: what to run, or what to print.
-        what: the file, module or code.
-        argv: ``sys.argv`` for the program.
+        what: the file, module, code or command.
+        argv: ``sys.argv`` for the program; the command's own arguments follow its name.
         only: the value of ``--only``, or None.
         skip: the value of ``--skip``, or None.
         offload, native: the values of ``--offload`` and ``--native``, or None.
         inspect: whether ``-i`` was given.
         children: whether ``--children`` was given.
+        features: the options of `greenify.features`, with their values.
         inherited: the options that children are to be patched with.
     """
 
@@ -80,6 +83,7 @@ class Command:
     native: str | None = None
     inspect: bool = False
     children: bool = False
+    features: dict[str, str] = field(default_factory=dict)
     inherited: list[str] = field(default_factory=list, compare=False)
 
 
@@ -94,6 +98,10 @@ def parse(args: Sequence[str]) -> Command:
     while rest:
         arg = rest.pop(0)
         if arg == "-" or not arg.startswith("-"):
+            if arg in COMMANDS:
+                if command != Command("stdin", argv=[""]):
+                    raise UsageError(f"options go behind the command {arg} (the file is ./{arg})")
+                return _run(command, "command", arg, [arg, *rest])
             return _run(command, "stdin" if arg == "-" else "file", arg, [arg, *rest])
         if arg == "--":
             return _run(command, "file", rest[0], rest) if rest else command
@@ -137,6 +145,9 @@ def _long(command: Command, arg: str, rest: list[str]) -> bool:
         setattr(command, field, names if before is None else f"{before},{names}")
         command.inherited.append(f"{name}={names}")
         return False
+    if name.removeprefix("--") in FEATURES:
+        _feature(command, arg, rest)
+        return False
     if arg == "--children":
         command.children = True
         return False
@@ -147,6 +158,39 @@ def _long(command: Command, arg: str, rest: list[str]) -> bool:
         return not any(option.startswith(("--only", "--skip")) for option in rest)
     command.kind = "help" if name == "--help" else "version"
     return True
+
+
+def _feature(command: Command, arg: str, rest: list[str]) -> None:
+    name, equals, value = arg.removeprefix("--").partition("=")
+    feature = FEATURES[name]
+    if feature.metavar is None and equals:
+        raise UsageError(f"unknown option {arg}")
+    if not equals:
+        value = _value(f"--{name}", rest) if feature.default is None else feature.default
+    try:
+        feature.read(value)
+    except ValueError as exc:
+        raise UsageError(f"--{name}={value}: {exc}") from None
+    command.features[name] = value
+    command.inherited.append(f"--{name}" if feature.metavar is None else f"--{name}={value}")
+
+
+def sections() -> tuple[str, str]:
+    """What the help says of the commands, and of the options that turn on features."""
+    commands = "".join(
+        f"{_entry(f'{name} {row.usage}'.rstrip(), row.help)}" for name, row in COMMANDS.items()
+    )
+    if commands:
+        commands = f"\nCommands, each with a --help of its own (./NAME runs a file of that name):\n{commands}"
+    features = "".join(_entry(row.usage, *row.help) for row in FEATURES.values())
+    return commands, features
+
+
+def _entry(usage: str, *lines: str) -> str:
+    """One entry of the help: its text beside `usage`, or below if that is long."""
+    indent = "\n" + " " * 17
+    first = f"  {usage:<14} " if len(usage) <= 14 else f"  {usage}{indent}"
+    return first + indent.join(lines) + "\n"
 
 
 def _value(option: str, rest: list[str]) -> str:

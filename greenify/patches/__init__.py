@@ -25,6 +25,7 @@ from typing import Any, overload
 
 from greenify.core.rivals import rival
 from greenify.errors import LatePatchWarning, PatchError
+from greenify.features import turn_on, wanted
 from greenify.patches.journal import Journal
 from greenify.patches.late import follow, message
 from greenify.patches.libraries import await_library
@@ -65,6 +66,8 @@ def patch_all(
     already are adapted; what cannot be is named in one `LatePatchWarning`.  Patches that are in force stay as
     they are, so a second call adds those it names, or does nothing.
 
+    What variables of the environment ask for (``GREENIFY_WATCH=0.1``) is turned on, too.
+
     Args:
         only: the names of the patches to apply (see `ORDER` and `LIBRARIES`), by default all: an iterable,
             or a string with commas.
@@ -79,11 +82,13 @@ def patch_all(
     Raises:
         UnknownPatchError: there is no patch of that name; the message lists them.
         PatchError: a patch cannot be applied, or needs one that is left out; a name in `offload` or `native`
-            is none.  Nothing has been patched.  Names in a module that is imported later are looked up
-            then: that import raises it.
+            is none; a variable of the environment has a wrong value.  Nothing has been patched.  Names in a
+            module that is imported later are looked up then: that import raises it.
         LatePatchWarning: only where warnings are turned into errors.  Nothing has been patched.
     """
+    features = wanted()
     _apply(choose(only, skip), _named(offload, native), stacklevel=3)
+    turn_on(features)
 
 
 def restore() -> None:
