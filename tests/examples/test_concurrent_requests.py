@@ -9,7 +9,6 @@ import pytest
 from tests.clients.server import serving
 from tests.support import EXAMPLES, run_python
 
-RESOLVERS = 16  # native threads that look up host names
 SCRIPT = EXAMPLES / "concurrent_requests.py"
 
 
@@ -23,13 +22,15 @@ def test_own_server(green: bool) -> None:
 def test_other_server(green: bool) -> None:
     """One that answers nobody before all are there."""
     with serving() as server:
-        url = f"http://localhost:{server.listen()}/together/100"
+        # By number: looking up a name takes native threads, up to one for each that is slow to come.
+        url = f"http://127.0.0.1:{server.listen()}/together/100"
         done = run_python(SCRIPT, url, "--requests", 100, greenify=green, check=True)
     assert "100 x status 200" in done.stdout
     assert server.seen.peak == 100
     threads = re.search(r"(\d+) OS threads", done.stdout)
     assert threads is not None
-    assert int(threads[1]) <= 1 + RESOLVERS if green else int(threads[1]) > 100
+    # With a thread for the time slices.
+    assert int(threads[1]) <= 2 if green else int(threads[1]) > 100
 
 
 def test_failures_are_counted(green: bool) -> None:

@@ -42,7 +42,11 @@ def make_set_async_exc(ctypes: Any) -> Callable[..., int]:
         hub, target = found
         error = exception.value if isinstance(exception, pointer) else exception
         if target is getcurrent():
-            return int(native(hub.ident, exception))
+            if not _raisable(error):
+                return int(native(hub.ident, exception))
+            # The interpreter would raise it at its next check, which comes at the end of this call; but maybe
+            # elsewhere: in a native thread that is just being started, and has our identifier until it runs.
+            raise error
         if isinstance(error, type):
             error = error()
         if isinstance(target, GreenThread):
@@ -57,11 +61,16 @@ def make_set_async_exc(ctypes: Any) -> Callable[..., int]:
 def _find(ident: object) -> tuple[Hub, Any] | None:
     for hub in tuple(hubs):
         if ident == hub.ident:
-            return None if hub.main is getcurrent() or hub.foreign() else (hub, hub.main)
+            return None if hub.foreign() else (hub, hub.main)
         for task in tuple(hub.tasks):
             if isinstance(task, GreenThread) and task.ident == ident:
                 return hub, task
     return None
+
+
+def _raisable(error: object) -> bool:
+    kind = error if isinstance(error, type) else type(error)
+    return issubclass(kind, BaseException)
 
 
 class _Raise:

@@ -361,6 +361,20 @@ ROWS = (
         assert threads[1].end() == "thrown"
         stop.set()
         assert threads[0].end() == threads[2].end() == "stopped"
+        # In itself at once, whatever the native threads are that are started meanwhile.
+        raise_in.argtypes = ctypes.c_ulong, ctypes.py_object
+        def raise_in_itself():
+            try:
+                raise_in(threading.get_ident(), ZeroDivisionError)
+                while True:
+                    pass
+            except ZeroDivisionError:
+                return "caught"
+        for _ in range(20):
+            sleeper = Thread(time.sleep, 0.001)  # the first green thread starts what ticks
+            assert raise_in_itself() == Thread(raise_in_itself).end() == "caught"
+            sleeper.end()
+            time.sleep(0.03)  # it ends when it finds no thread
         """,
     ),
     Row(
