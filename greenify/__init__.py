@@ -310,7 +310,7 @@ _home_of = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("aio", "files", "io"):
+    if name in ("aio", "files", "inspect", "io"):
         # With names of their own.  Not in __all__, for a star import would hide the standard library's.
         __import__(f"greenify.{name}")
         return sys.modules[f"greenify.{name}"]

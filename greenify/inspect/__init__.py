@@ -1,0 +1,10 @@
+"""Who waits for what, now: the threads, tasks and greenlets of a program, looked at from outside.
+
+Nothing is written down while the program runs: what somebody waits for is read from the frames in which he
+waits, when somebody asks.
+"""
+
+from greenify.inspect.frames import Place, user_frame
+from greenify.inspect.waits import Wait, wait_in, wait_of
+
+__all__ = ["Place", "Wait", "user_frame", "wait_in", "wait_of"]

@@ -1,0 +1,109 @@
+"""Whose code a frame runs: greenify's, the standard library's, or the user's."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+import greenify.errors
+
+__all__ = ["Place", "frames_of", "is_library", "is_own", "place_of", "stack_of", "user_frame"]
+
+
+class Place(NamedTuple):
+    """A line of a program."""
+
+    filename: str
+    line: int
+    function: str
+
+    @property
+    def short(self) -> str:
+        """The file's name, without its folder, and the line: ``jobs.py:12``."""
+        return f"{os.path.basename(self.filename)}:{self.line}"
+
+    def __str__(self) -> str:
+        return f"{self.filename}:{self.line}"
+
+
+def _folders(*names: str) -> tuple[str, ...]:
+    found = {os.path.join(path, "") for path in names if path}
+    return tuple(found | {os.path.join(os.path.realpath(path), "") for path in found})
+
+
+_OWN = _folders(os.path.dirname(greenify.errors.__file__))
+_STANDARD = _folders(sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
+# Other people's packages lie inside of the standard library's folder.
+_INSTALLED = tuple(
+    folder + name + os.sep for folder in _STANDARD for name in ("site-packages", "dist-packages")
+)
+
+# What the standard library has frozen into the interpreter, or has in C.
+_FROZEN = "<frozen "
+
+# By the name of a file: 0 the user's, 1 the standard library's, 2 ours.  The number of files is limited, save
+# for code that is made at run time, whose names may be new ones for ever.
+_kinds: dict[str, int] = {}
+_LIMIT = 10_000
+
+
+def _kind(code: CodeType) -> int:
+    filename = code.co_filename
+    kind = _kinds.get(filename)
+    if kind is None:
+        if filename.startswith(_OWN):
+            kind = 2
+        elif filename.startswith(_FROZEN):
+            kind = 1
+        elif filename.startswith(_STANDARD) and not filename.startswith(_INSTALLED):
+            kind = 1
+        else:
+            kind = 0
+        if len(_kinds) >= _LIMIT:
+            _kinds.clear()
+        _kinds[filename] = kind
+    return kind
+
+
+def is_own(frame: FrameType) -> bool:
+    """Whether it is one of greenify's."""
+    return _kind(frame.f_code) == 2
+
+
+def is_library(frame: FrameType) -> bool:
+    """Whether it is the standard library's or greenify's."""
+    return _kind(frame.f_code) > 0
+
+
+def frames_of(frame: FrameType | None, limit: int = 1_000) -> list[FrameType]:
+    """`frame` and its callers, the innermost first, `limit` of them at most."""
+    found: list[FrameType] = []
+    while frame is not None and len(found) < limit:
+        found.append(frame)
+        frame = frame.f_back
+    return found
+
+
+def user_frame(frame: FrameType | None) -> FrameType | None:
+    """The innermost of `frame` and its callers that is neither the standard library's nor greenify's.
+
+    None if all of them are.  Any thread may ask for the frames of any other.
+    """
+    while frame is not None and _kind(frame.f_code):
+        frame = frame.f_back
+    return frame
+
+
+def place_of(frame: FrameType) -> Place:
+    """The line that a frame is in."""
+    code = frame.f_code
+    # None in the middle of an instruction that belongs to no line.
+    line: int | None = frame.f_lineno
+    return Place(code.co_filename, code.co_firstlineno if line is None else line, code.co_name)
+
+
+def stack_of(frame: FrameType | None, limit: int = 1_000) -> list[Place]:
+    """The lines of `frame` and its callers, the innermost first."""
+    return [place_of(each) for each in frames_of(frame, limit)]

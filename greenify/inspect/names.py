@@ -1,0 +1,58 @@
+"""What threads and tasks are called, from outside of them."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from greenlet import greenlet
+
+__all__ = ["function_name", "name_by_ident", "name_of"]
+
+_threads: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
+
+
+def name_by_ident(ident: int) -> str | None:
+    """The name of the thread with this identifier, if `threading` knows it."""
+    thread = _threads.get(ident)
+    # Not by its property, which a subclass may have replaced.
+    name = None if thread is None else vars(thread).get("_name")
+    return name if isinstance(name, str) else None
+
+
+def name_of(g: greenlet | None) -> str:
+    """What the greenlet of a thread or a task is called."""
+    if g is None:
+        return "nobody"
+    task: Any = getattr(g, "task", None)
+    name = getattr(task, "name", None)
+    if isinstance(name, str):
+        return name
+    ident = getattr(g, "ident", None)
+    found = name_by_ident(ident) if isinstance(ident, int) else None
+    if found is not None:
+        return found
+    hub: Any = getattr(g, "hub", None)
+    if hub is not None and hub.main is g:
+        return f"main greenlet of thread {hub.ident}"
+    function = getattr(g, "_function", None)
+    kind = "thread" if hasattr(g, "_lives") else "greenlet"
+    number = ident if isinstance(ident, int) else id(g)
+    return f"{kind} {number:#x}" + (f" of {function_name(function)}" if function else "")
+
+
+def function_name(function: object) -> str:
+    """``module.Class.method`` of something that can be called, without calling anything of it."""
+    for _ in range(5):
+        inner = getattr(function, "func", None) or getattr(function, "__wrapped__", None)
+        if inner is None or not callable(inner):
+            break
+        function = inner
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    module = getattr(function, "__module__", None)
+    if not isinstance(module, str):
+        owner = getattr(function, "__self__", None)
+        module = getattr(type(owner), "__module__", None) if owner is not None else None
+    if isinstance(module, str) and module != "builtins":
+        return f"{module}.{name}"
+    return str(name)

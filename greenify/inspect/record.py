@@ -1,0 +1,94 @@
+"""What a thread waits for, as a record; and the table of the functions that wait.
+
+A wait is recognised from outside, by the frames of whoever waits: each function of greenify's and of the
+standard library's that waits has a *describer*, which makes a `Wait` of its local variables.  So nothing is
+written down while a program runs, and nothing is paid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from greenify.inspect.frames import Place, is_own, place_of
+
+__all__ = ["Context", "Describer", "TABLE", "Wait", "describes"]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What somebody waits for.
+
+    Attributes:
+        kind: one word or two, the same for all waits of the kind: ``recv``, ``Lock``, ``sleep``.
+        text: for people, in a line: ``recv 127.0.0.1:5432 (fd 7)``.
+        until: the `time.monotonic` time at which the wait ends by itself, or None.
+        place: the user's line, or None if there is none on the stack.
+        facts: what the text is made of: ``fd``, ``peer``, ``owner``, ``pid``, ``host``, ...
+        on: the object that is waited for: a lock, a queue, a socket.
+    """
+
+    kind: str
+    text: str
+    until: float | None = None
+    place: Place | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    on: Any = field(default=None, repr=False, compare=False)
+
+
+# Modules whose lines say nothing about who waits.
+_PRIMITIVES = frozenset({"threading", "queue", "socket", "ssl", "select", "selectors", "_pyio"})
+
+
+class Context:
+    """What a describer may ask for.
+
+    Args:
+        user: the innermost frame of the user's, or None.
+        frames: those inside of it, the innermost first.
+    """
+
+    def __init__(self, user: FrameType | None, frames: list[FrameType]) -> None:
+        self._user = user
+        self._frames = frames
+        self._place: Place | None = None
+
+    @property
+    def place(self) -> Place | None:
+        """The user's line."""
+        if self._place is None and self._user is not None:
+            self._place = place_of(self._user)
+        return self._place
+
+    @property
+    def where(self) -> str:
+        """The user's line in short, with a space before it; else the line that has called a primitive."""
+        place = self.place
+        if place is None:
+            for frame in self._frames:
+                if not is_own(frame) and frame.f_globals.get("__name__") not in _PRIMITIVES:
+                    place = place_of(frame)
+                    break
+        return "" if place is None else f" {place.short}"
+
+
+#: Makes a `Wait` of the local variables of a function that waits and of the wait that has been recognised in
+#: what it has called, if any; None to leave that one as it is.
+Describer = Callable[[Mapping[str, Any], Wait | None, Context], Wait | None]
+
+#: By module and name of the function.
+TABLE: dict[tuple[str, str], Describer] = {}
+
+
+def describes(module: str, *names: str) -> Callable[[Describer], Describer]:
+    """Decorator: the describer of the functions `names` of `module`."""
+
+    def add(describer: Describer) -> Describer:
+        for name in names:
+            assert (module, name) not in TABLE, f"{module}.{name} has two describers"
+            TABLE[module, name] = describer
+        return describer
+
+    return add
