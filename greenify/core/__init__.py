@@ -12,6 +12,7 @@ from greenify.core import lasting as _lasting  # noqa: F401 - before others have
 # isort: split
 from greenify.core import fork as _fork  # noqa: F401 - registers the after-fork hook
 from greenify.core import signals as _signals  # noqa: F401 - registers the wake-up descriptor
+from greenify.core import undelivered as _undelivered  # noqa: F401 - registers with the time slices
 from greenify.core.hub import Hub
 from greenify.core.registry import current_hub, get_hub, home_hub, new_waiter, sleep
 from greenify.core.waiters import HubWaiter, ThreadWaiter, Waiter

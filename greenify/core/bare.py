@@ -135,6 +135,10 @@ class BarePair:
     def switch(self) -> None:
         """Nothing has arrived by a pipe that does not exist."""
 
+    def take(self) -> bytes:
+        """Nothing, likewise."""
+        return b""
+
     def close(self) -> None:
         """There is nothing to release."""
 

@@ -15,7 +15,6 @@ import _thread
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from functools import partial
 from types import FrameType, SimpleNamespace
@@ -23,8 +22,8 @@ from typing import Any
 
 from greenlet import getcurrent
 
+from greenify.core import culprits, slices
 from greenify.core import registry as _registry
-from greenify.core import slices
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.hub import Hub
 from greenify.core.waiters import Waiter
@@ -35,8 +34,12 @@ __all__ = [
     "chained",
     "hold_wakeup_fd",
     "holding",
+    "lying",
     "pausing",
     "release_wakeup_fd",
+    "repeated",
+    "taking",
+    "undelivered",
 ]
 
 _set_wakeup_fd = signal.set_wakeup_fd
@@ -52,8 +55,14 @@ _user_warns = True
 #: Seconds for which a signal may be on its way to the main greenlet; the next one then goes to whoever runs.
 PATIENCE = 1.0
 
-# Since when, by the monotonic clock, the signals are on their way that the main greenlet has not got yet.
-_undelivered: dict[int, float] = {}
+#: Since when, by the monotonic clock, the signals are on their way that the main greenlet has not got yet.
+undelivered: dict[int, float] = {}
+
+#: Since when the signals lie there whose handler the interpreter has not begun yet, as far as somebody has
+#: looked (`undelivered.py`), and those of them that have come again.  Read and written under `taking`.
+lying: dict[int, float] = {}
+repeated: set[int] = set()
+taking = _thread.RLock()
 
 #: Who waits for any signal (`signal.pause`); each is woken once, when one has arrived.
 pausing: set[Waiter] = set()
@@ -79,7 +88,9 @@ def hold_wakeup_fd(hub: Hub) -> None:
 def release_wakeup_fd() -> None:
     """Give the wake-up descriptor back to the user: in a forked child, where our pair is about to go."""
     global _holder
-    _undelivered.clear()
+    undelivered.clear()
+    lying.clear()
+    repeated.clear()
     if _holder is not None:
         _holder = None
         pausing.clear()
@@ -222,9 +233,14 @@ class MainHandler:
 
     def __call__(self, signum: int, frame: FrameType | None) -> Any:
         hub = _registry.current_hub()
-        if hub is not None and _user_fd != -1:
-            # Written by the interpreter before the handler ran: whoever looks now has to find it there.
-            hub.pair.switch()
+        if hub is not None:
+            with taking:
+                # Written by the interpreter before the handler ran: whoever looks now has to find it there.
+                hub.pair.switch()
+                lying.pop(signum, None)
+                repeated.discard(signum)
+            if hub.sleeping:
+                hub.interrupt()  # what has been taken may have been to end a sleep that is about to begin
         if _holder is None:
             # Nobody is told of signals by a descriptor.
             _wake_pausing()
@@ -233,11 +249,11 @@ class MainHandler:
                 return None
             return self.original(signum, frame)
         now = _monotonic()
-        since = _undelivered.setdefault(signum, now)
+        since = undelivered.setdefault(signum, now)
         aside = slices.may_step_aside(hub, frame)
         if not aside and since is not now and now - since >= PATIENCE:
             # Nobody lets the main greenlet run: what keeps it from running gets the signal.
-            _undelivered[signum] = now
+            undelivered[signum] = now
             _report_culprit(hub, signum, now - since, frame)
             return self.original(signum, frame)
         # Two that come before the first is handled are one, as everywhere in Python.
@@ -249,7 +265,7 @@ class MainHandler:
         return None
 
     def _deliver(self, signum: int, frame: FrameType | None) -> Any:
-        _undelivered.pop(signum, None)
+        undelivered.pop(signum, None)
         return self.original(signum, frame)
 
 
@@ -258,23 +274,13 @@ def _report_culprit(hub: Hub, signum: int, waited: float, frame: FrameType | Non
     stream = sys.stderr
     if stream is None:
         return
-    try:
-        name = signal.Signals(signum).name
-    except ValueError:
-        name = f"signal {signum}"  # a real-time signal without a name
-    g: Any = getcurrent()
+    g = getcurrent()
+    who = culprits.who(hub, g)
     if g is hub.greenlet:
-        who = "a callback or a finaliser, which has to end first,"
-    else:
-        while g is not None and not hasattr(g, "ident"):
-            g = g.parent
-        threading: Any = sys.modules.get("threading")
-        thread = getattr(threading, "_active", {}).get(getattr(g, "ident", None))
-        who = "a task" if thread is None else f"the thread {thread.name!r}"
-    where = "".join(traceback.format_stack(frame)) if frame is not None else ""
+        who += ", which has to end first,"
     stream.write(
-        f"greenify: {name} has not reached the main thread for {waited:.1f} s, because {who} does not wait "
-        f"cooperatively here, and is interrupted instead:\n{where}"
+        f"greenify: {culprits.name_of(signum)} has not reached the main thread for {waited:.1f} s, because "
+        f"{who} does not wait cooperatively here, and is interrupted instead:\n{culprits.stack(frame)}"
     )
 
 

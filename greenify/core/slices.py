@@ -18,7 +18,7 @@ import _thread
 import atexit
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ __all__ = [
     "give_up",
     "held",
     "may_step_aside",
+    "on_stuck",
     "on_tick",
 ]
 
@@ -81,6 +82,11 @@ _last: tuple[int, object] = (0, None)
 
 
 _interrupt_main: Any = _thread.interrupt_main
+
+#: Called on the ticker's native thread, as ``function(hub)``, while one green thread has had the OS thread
+#: for tenths of a second.
+on_stuck: list[Callable[[Hub], None]] = []
+
 _ticker: Ticker | None = None
 _overdue = -1  # the round of the ready queue that has taken for long by the wall clock
 
@@ -117,7 +123,7 @@ def _start_ticker() -> None:
     hub = _registry.current_hub()
     if hub is not None and _ticker is None:
         try:
-            _ticker = Ticker(hub, _is_overdue, _is_idle)
+            _ticker = Ticker(hub, _is_overdue, _is_stuck, _is_idle)
         except RuntimeError:
             pass  # there is no thread to be had: slices come by processor time alone
 
@@ -129,6 +135,12 @@ def _is_overdue(turns: int) -> None:
     if armed:
         _overdue = turns
         _interrupt_main(SIGNAL)
+
+
+def _is_stuck(hub: Hub) -> None:
+    # On the ticker's thread.
+    for function in on_stuck:
+        function(hub)
 
 
 def _is_idle() -> None:

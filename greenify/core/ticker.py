@@ -29,6 +29,9 @@ __all__ = ["Ticker"]
 # Seconds between two looks; whoever has had the interpreter for one to two of them lets the others run.
 _TICK = 0.01
 
+# After how many looks at the same round somebody asks what has become of the signals.
+_STUCK = 10
+
 # How many seconds `stop` waits for the end of the thread, which comes as soon as it gets the interpreter.
 _PATIENCE = 1.0
 
@@ -46,6 +49,7 @@ class Ticker:
     Args:
         overdue: called on the native thread as ``overdue(turns)`` when the hub's rounds have stood still
             since the last look.
+        stuck: called there as ``stuck(hub)`` each time they have stood still for a tenth of a second more.
         idle: called there when the hub has no tasks any more, at the end of the thread.
 
     Raises:
@@ -53,10 +57,15 @@ class Ticker:
     """
 
     def __init__(
-        self, hub: Hub, overdue: Callable[[int], object], idle: Callable[[], object]
+        self,
+        hub: Hub,
+        overdue: Callable[[int], object],
+        stuck: Callable[[Hub], object],
+        idle: Callable[[], object],
     ) -> None:
         self._hub = hub
         self._overdue = overdue
+        self._stuck = stuck
         self._idle = idle
         self._over = False
         self._native_id = 0
@@ -79,6 +88,7 @@ class Ticker:
     def _look(self) -> None:
         hub = self._hub
         seen = -1
+        looks = 0
         while not self._over:
             self._bell.acquire(True, _TICK)
             if self._over:
@@ -89,8 +99,12 @@ class Ticker:
             turns = hub.turns
             if turns != seen:
                 seen = turns
+                looks = 0
             elif not hub.sleeping:
                 self._overdue(turns)
+                looks += 1
+                if not looks % _STUCK:
+                    self._stuck(hub)
             else:
                 # It has slept for a whole tick.
                 hub.on_wake = self._ring

@@ -53,9 +53,18 @@ class WakeupPipe:
     def switch(self) -> None:
         """The hub runs this as if it were a greenlet, whenever bytes have arrived."""
         hub = self._hub
-        fd = self.reader.fileno()
-        descriptor = hub.descriptors.by_fd[fd]
+        descriptor = hub.descriptors.by_fd[self.reader.fileno()]
         descriptor.read.waiter = self
+        data = self.take()
+        # Zero bytes come from `interrupt`; the others are signal numbers.
+        signals = data.replace(b"\0", b"")
+        if signals and hub.on_signals is not None:
+            hub.on_signals(signals)
+
+    def take(self) -> bytes:
+        """What has been written.  Any OS thread; one that is not the hub's has to `Hub.interrupt` it then."""
+        reader = self.reader  # held, so that it cannot be closed meanwhile
+        fd = reader.fileno()
         data = b""
         try:
             while True:
@@ -65,10 +74,7 @@ class WakeupPipe:
                     break
         except BlockingIOError:
             pass
-        # Zero bytes come from `interrupt`; the others are signal numbers.
-        signals = data.replace(b"\0", b"")
-        if signals and hub.on_signals is not None:
-            hub.on_signals(signals)
+        return data
 
     def close(self) -> None:
         del self.reader, self.writer

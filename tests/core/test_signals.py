@@ -477,14 +477,14 @@ hub = core.get_hub()
 for _ in range(3):
     spawn(os.kill, os.getpid(), signal.SIGUSR1)
     spawn(os.kill, os.getpid(), signal.SIGUSR2)
-    core.sleep(0.01)
+    core.wait(reader, False)
     assert sorted(os.read(reader, 100)) == sorted([signal.SIGUSR1, signal.SIGUSR2])
 # Many wake-ups of our own in between, in multiples of what one read takes.
 for count in (4095, 4096, 8192):
     for _ in range(count):
         hub.interrupt()
     os.kill(os.getpid(), signal.SIGALRM)
-    core.sleep(0.01)
+    core.wait(reader, False)
     assert os.read(reader, 100) == bytes([signal.SIGALRM]), count
 """)
 
