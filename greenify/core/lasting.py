@@ -44,7 +44,8 @@ def _is_ours(name: str) -> bool:
 def _keep() -> None:
     modules = sys.modules
     copies: dict[str, SimpleNamespace] = {}
-    for name, module in tuple(modules.items()):
+    # A finaliser that runs meanwhile may import something.
+    for name, module in modules.copy().items():
         if type(module) is not ModuleType or not _is_ours(name):
             continue
         names = vars(module)

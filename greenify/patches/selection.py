@@ -58,6 +58,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     ),
     "confluent_kafka": ("confluent_kafka.cimpl", "confluent_kafka.admin"),
     "pyopenssl": ("OpenSSL.SSL",),
+    "uvloop": ("uvloop",),
     "pyzmq": ("zmq.backend.cython._zmq", "zmq.sugar.socket", "zmq.sugar.context"),
 }
 """The patches of other people's libraries, each with the modules whose import it waits for.
