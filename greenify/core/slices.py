@@ -66,6 +66,7 @@ _BOTTOM = (
     "greenify.loop_access.",
     "greenify._launcher.",
     "greenify.integrations.gunicorn.",
+    "greenify.integrations.celery.calling.",
 )
 
 _setitimer = signal.setitimer

@@ -15,7 +15,6 @@ import ssl
 import sys
 import threading
 import time
-import warnings
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -23,7 +22,7 @@ from typing import Any
 from gunicorn import sock as gunicorn_sock
 from gunicorn.workers.base_async import AsyncWorker
 
-from greenify.patches import changes, patch_all
+from greenify.integrations.late_patch import patch_late
 from greenify.semaphores import Semaphore
 from greenify.task import sleep, spawn
 from greenify.timeout import Timeout
@@ -117,27 +116,20 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
         super().init_process()
 
     def _patch(self) -> None:
-        before = len(changes())
-        with warnings.catch_warnings(record=True) as caught:
-            patch_all()
-        made = changes()[before:]
-        if self.cfg.preload_app and made:
-            adapted = sum(change.kind != "replaced" for change in made)
+        patch = patch_late()
+        late = self.cfg.preload_app and patch.made
+        if late:
             self.log.info(
                 "greenify: --preload has imported the application before the patch; %d references and "
                 "objects from before were adapted",
-                adapted,
+                patch.adapted,
             )
-        for warning in caught:
-            if self.cfg.preload_app and made:
-                remedy = "leave --preload out, or start with: python -m greenify -m gunicorn"
-            else:
-                remedy = (
-                    "import it in the application, or start with: python -m greenify -m gunicorn"
-                )
-            text = "; ".join(
-                line.strip() for line in str(warning.message).splitlines() if line.strip()
-            )
+        remedy = (
+            "leave --preload out, or start with: python -m greenify -m gunicorn"
+            if late
+            else "import it in the application, or start with: python -m greenify -m gunicorn"
+        )
+        for text in patch.out_of_reach:
             self.log.warning("greenify: %s (%s)", text, remedy)
 
     def run(self) -> None:

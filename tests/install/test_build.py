@@ -68,7 +68,17 @@ class TestWheel:
         assert metadata["Requires-Python"] == ">=3.10"
         requires = metadata.get_all("Requires-Dist", [])
         assert [each for each in requires if "extra ==" not in each] == ["greenlet>=3.0"]
-        extras = {"bench", "demo", "docs", "gevent", "gunicorn", "libraries", "tasks", "test"}
+        extras = {
+            "bench",
+            "celery",
+            "demo",
+            "docs",
+            "gevent",
+            "gunicorn",
+            "libraries",
+            "tasks",
+            "test",
+        }
         assert set(metadata.get_all("Provides-Extra", [])) == extras
 
     def test_license_is_in_it(self, wheel: Path) -> None:

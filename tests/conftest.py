@@ -1,4 +1,4 @@
-"""Servers for the tests of clients: Debian's own, each started once on a free port of the loopback.
+"""Servers for tests: Debian's own, each started once on a free port of the loopback.
 
 A test that needs one has the marker `servers` and asks for the fixture, which gives a `Server`.  Without
 the program the test is skipped, and says which package has it; ``GREENIFY_REQUIRE_SERVERS=1`` (.ci/run) makes

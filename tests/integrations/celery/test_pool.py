@@ -1,0 +1,396 @@
+"""The pool by itself, called as a worker of celery calls it."""
+
+from __future__ import annotations
+
+import textwrap
+from importlib.util import find_spec
+
+import pytest
+
+from tests.support import run_python
+
+pytestmark = pytest.mark.skipif(
+    find_spec("celery") is None, reason="needs celery: pip install 'greenify[celery]'"
+)
+
+#: What each program begins with.  `tell` is what the worker is told of each task.
+BEGIN = """
+import threading, time
+from greenify.integrations.celery import TaskPool
+told, changed = [], threading.Condition()
+
+def tell(*what):
+    with changed:
+        told.append(what)
+        changed.notify_all()
+
+def until(*what):
+    with changed:
+        assert changed.wait_for(lambda: what in told, 60), (what, told)
+
+def begin(pool, target, *args, name=None, **options):
+    return pool.apply_async(
+        target, args,
+        accept_callback=lambda pid, when: tell("accepted", pid if name is None else name),
+        callback=lambda result: tell("returned", result),
+        error_callback=lambda info: tell("failed", info.type.__name__),
+        timeout_callback=lambda soft, limit: tell("time", "soft" if soft else "hard", limit),
+        **options,
+    )
+
+def started(limit, **options):
+    pool = TaskPool(limit, **options)
+    pool.start()
+    return pool
+"""
+
+
+def run(program: str) -> tuple[list[str], str]:
+    """The lines that a program prints, and its standard error; it is patched by asking for the pool."""
+    result = run_python(
+        BEGIN + textwrap.dedent(program),
+        greenify=False,
+        check=True,
+        env={"PYTHONWARNINGS": "error"},
+    )
+    return result.stdout.splitlines(), result.stderr
+
+
+class TestPatch:
+    def test_to_import_the_module_patches_nothing(self) -> None:
+        result = run_python(
+            """
+            import greenify, greenify.integrations.celery as module
+            from greenify.integrations.celery import *
+            print(greenify.changes(), "TaskPool" in globals())
+            module.TaskPool
+            print(greenify.is_patched("thread"))
+            try:
+                module.Pool
+            except AttributeError as exc:
+                print(exc)
+            """,
+            greenify=False,
+            check=True,
+        )
+        assert result.stdout.splitlines() == [
+            "() False",
+            "True",
+            "module 'greenify.integrations.celery' has no attribute 'Pool'",
+        ]
+
+    def test_what_was_late_is_said_when_the_pool_starts(self) -> None:
+        result = run_python(
+            """
+            import logging, sys, time
+            from time import sleep
+            pauses = map(time.sleep, [1])  # only C code holds this one
+            logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+            from greenify.integrations.celery import TaskPool
+            pool = TaskPool(1)
+            pool.start()
+            pool.start()
+            """,
+            greenify=False,
+            check=True,
+        )
+        adapted, native = result.stdout.splitlines()
+        assert "patched when celery loaded the pool" in adapted
+        assert "time.sleep, inside <builtins.map" in native
+        assert "python -m greenify -m celery" in native
+
+    def test_a_patched_process_is_in_time(self) -> None:
+        result = run_python(
+            """
+            import logging, sys
+            logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+            from greenify.integrations.celery import TaskPool
+            TaskPool(1).start()
+            """,
+            check=True,
+        )
+        assert result.stdout == ""
+
+
+class TestPlaces:
+    def test_so_many_run_and_the_others_wait(self) -> None:
+        lines, _ = run(
+            """
+            pool = started(3)
+            gate = threading.Event()
+            for number in range(5):
+                begin(pool, gate.wait, name=number)
+            until("accepted", 2)
+            print([what[1] for what in told], pool.info["running"], pool.info["waiting"])
+            gate.set()
+            until("accepted", 4)
+            pool.stop()
+            print(pool.info["running"], told.count(("returned", True)))
+            """
+        )
+        assert lines == ["[0, 1, 2] 3 2", "0 5"]
+
+    def test_to_take_one_never_waits_and_growing_lets_it_run(self) -> None:
+        lines, _ = run(
+            """
+            pool = started(0)
+            begin(pool, str, name="a")
+            print(told, pool.num_processes)
+            pool.grow()
+            until("returned", "")
+            gate = threading.Event()
+            pool.grow()
+            begin(pool, gate.wait, name="b"); begin(pool, gate.wait, name="c")
+            until("accepted", "c")
+            pool.shrink(1)
+            begin(pool, gate.wait, name="d")
+            print(pool.num_processes, pool.info["running"], pool.info["waiting"])
+            pool.shrink(5)
+            print(pool.num_processes)
+            """
+        )
+        assert lines == ["[] 0", "1 2 1", "0"]
+
+    def test_a_lost_connection_forgets_what_waits(self) -> None:
+        lines, _ = run(
+            """
+            pool = started(1)
+            gate = threading.Event()
+            begin(pool, gate.wait, name="a"); begin(pool, gate.wait, name="b")
+            until("accepted", "a")
+            pool.flush()
+            gate.set()
+            until("returned", True)
+            pool.stop()
+            print(told)
+            """
+        )
+        assert lines == ["[('accepted', 'a'), ('returned', True)]"]
+
+    def test_what_is_revoked_while_it_waits_does_not_run(self) -> None:
+        lines, _ = run(
+            """
+            class Request:
+                name, id, gone = "task", "1", False
+                def revoked(self):
+                    tell("asked")
+                    return self.gone
+                def accept(self, pid, when):
+                    tell("accepted")
+            pool = started(1)
+            gate = threading.Event()
+            request = Request()
+            begin(pool, gate.wait, name="a")
+            job = pool.apply_async(print, ("it has run",), accept_callback=request.accept)
+            request.gone = True
+            gate.set()
+            until("asked")
+            pool.stop()
+            print(job, ("accepted",) in told)
+            """
+        )
+        assert lines == ["task[1] False"]
+
+    @pytest.mark.parametrize(
+        "option, setting",
+        [
+            ("maxtasksperchild", "--max-tasks-per-child"),
+            ("max_memory_per_child", "--max-memory-per-child"),
+        ],
+    )
+    def test_what_asks_for_processes_is_refused(self, option: str, setting: str) -> None:
+        lines, _ = run(
+            f"""
+            from celery.exceptions import ImproperlyConfigured
+            try:
+                TaskPool(1, {option}=1000)
+            except ImproperlyConfigured as exc:
+                print(exc)
+            """
+        )
+        assert lines[0].startswith(setting)
+
+
+class TestLimits:
+    def test_soft_is_raised_where_the_task_waits(self) -> None:
+        lines, _ = run(
+            """
+            import celery.app.trace
+            from celery.exceptions import SoftTimeLimitExceeded
+            def wait():
+                try:
+                    threading.Event().wait()
+                except SoftTimeLimitExceeded:
+                    return "tidied up"
+            def trace_task(function):  # as celery's: its frame is looked for
+                return function()
+            trace_task = type(trace_task)(trace_task.__code__, vars(celery.app.trace))
+            pool = started(1)
+            begin(pool, trace_task, wait, soft_timeout=0.05)
+            until("time", "soft", 0.05)
+            until("returned", "tidied up")
+            """
+        )
+        assert lines == []
+
+    @pytest.mark.parametrize(
+        "body", ["threading.Event().wait()", "compute()"], ids=["waits", "computes"]
+    )
+    def test_hard_ends_it(self, body: str) -> None:
+        lines, _ = run(
+            f"""
+            def compute():
+                while True: pass
+            def task():
+                try:
+                    {body}
+                except Exception:
+                    print("caught")
+                finally:
+                    tell("tidied up")
+            pool = started(1, timeout=0.05)
+            begin(pool, task)
+            until("tidied up")
+            until("time", "hard", 0.05)
+            pool.stop()
+            print(len(told))
+            """
+        )
+        assert lines == ["3"]
+
+    def test_one_that_has_ended_in_time_is_left_alone(self) -> None:
+        lines, _ = run(
+            """
+            pool = started(1)
+            gate = threading.Event()
+            def callback(result):
+                tell("returned")
+                gate.wait()  # for longer than the limit
+                tell("acknowledged")
+            pool.apply_async(str, (), callback=callback, timeout=0.02, soft_timeout=0.01)
+            until("returned")
+            begin(started(1), threading.Event().wait, timeout=0.05)
+            until("time", "hard", 0.05)
+            gate.set()
+            until("acknowledged")
+            """
+        )
+        assert lines == []
+
+    def test_one_in_c_is_named(self) -> None:
+        lines, _ = run(
+            """
+            import ctypes, logging, os
+            reader, writer = os.pipe()
+            class Handler(logging.Handler):
+                def emit(self, record):
+                    print(record.getMessage(), flush=True)
+                    os.write(writer, b".")  # lets the task end
+            logging.getLogger().addHandler(Handler())
+            def sit():
+                ctypes.CDLL(None).read(reader, ctypes.create_string_buffer(1), 1)
+            pool = started(1)
+            begin(pool, sit, timeout=0.05)
+            pool.stop()
+            """
+        )
+        text = "\n".join(lines)
+        assert (
+            "job 1 is past its hard time limit of 0.05 s and cannot be ended, for it does" in text
+        )
+        assert "in sit" in text
+
+    def test_one_that_keeps_the_interpreter_is_named(self) -> None:
+        lines, _ = run(
+            """
+            import ctypes, os
+            reader, writer = os.pipe()
+            os.dup2(writer, 2)
+            text = ctypes.create_string_buffer(100)
+            def sit():
+                ctypes.PyDLL(None).read(reader, text, 100)
+            pool = started(1)
+            begin(pool, sit, timeout=0.05)
+            pool.stop()
+            print(text.value.decode(), os.read(reader, 10000).decode())
+            """
+        )
+        text = "\n".join(lines)
+        assert text.startswith("Timeout (0:00:0")
+        assert "in sit" in text
+
+
+class TestEnds:
+    def test_terminate_ends_one_where_it_waits(self) -> None:
+        lines, _ = run(
+            """
+            pool = started(2)
+            def task():
+                try:
+                    threading.Event().wait()
+                finally:
+                    tell("tidied up")
+            job = begin(pool, task, name="a")
+            until("accepted", "a")
+            pool.terminate_job(job.pid, 15)
+            job.terminate(15)
+            pool.terminate_job(99, 15)
+            pool.stop()
+            print(told)
+            """
+        )
+        # celery's request has said the rest to the broker.
+        assert lines == ["[('accepted', 'a'), ('tidied up',)]"]
+
+    def test_one_that_is_ended_when_it_is_accepted_does_not_run(self) -> None:
+        lines, _ = run(
+            """
+            pool = started(1)
+            pool.apply_async(
+                print, ("it has run",), accept_callback=lambda pid, when: pool.terminate_job(pid, 15)
+            )
+            pool.stop()
+            """
+        )
+        assert lines == []
+
+    def test_one_that_ends_itself_is_a_failure(self) -> None:
+        lines, _ = run(
+            """
+            import sys
+            pool = started(1)
+            begin(pool, sys.exit, 3)
+            until("failed", "SystemExit")
+            """
+        )
+        assert lines == []
+
+    def test_an_error_of_the_worker_is_logged(self) -> None:
+        lines, _ = run(
+            """
+            import logging, sys
+            logging.basicConfig(stream=sys.stdout)
+            pool = started(1)
+            def callback(result): raise OSError("the broker is gone")
+            pool.apply_async(str, (), callback=callback)
+            begin(pool, str)
+            until("returned", "")
+            """
+        )
+        assert "job 1: the worker's callback has failed" in lines[0]
+        assert lines[-1] == "OSError: the broker is gone"
+
+    def test_a_cold_end_does_not_wait_for_what_waits(self) -> None:
+        lines, _ = run(
+            """
+            pool = started(100)
+            for number in range(100):
+                begin(pool, threading.Event().wait, name=number)
+            until("accepted", 99)
+            pool.close()
+            pool.terminate()
+            print(pool.info["running"])
+            begin(pool, print, "it has run")
+            """
+        )
+        assert lines == ["0"]
