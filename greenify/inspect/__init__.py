@@ -5,6 +5,16 @@ waits, when somebody asks.
 """
 
 from greenify.inspect.frames import Place, user_frame
+from greenify.inspect.snapshot import Row, Snapshot, snapshot
 from greenify.inspect.waits import Wait, wait_in, wait_of
 
-__all__ = ["Place", "Wait", "user_frame", "wait_in", "wait_of"]
+__all__ = [
+    "Place",
+    "Row",
+    "Snapshot",
+    "Wait",
+    "snapshot",
+    "user_frame",
+    "wait_in",
+    "wait_of",
+]

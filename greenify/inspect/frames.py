@@ -9,7 +9,16 @@ from typing import NamedTuple
 
 import greenify.errors
 
-__all__ = ["Place", "frames_of", "is_library", "is_own", "place_of", "stack_of", "user_frame"]
+__all__ = [
+    "Place",
+    "frames_of",
+    "is_library",
+    "is_own",
+    "kind_of",
+    "place_of",
+    "stack_of",
+    "user_frame",
+]
 
 
 class Place(NamedTuple):
@@ -22,7 +31,7 @@ class Place(NamedTuple):
     @property
     def short(self) -> str:
         """The file's name, without its folder, and the line: ``jobs.py:12``."""
-        return f"{os.path.basename(self.filename)}:{self.line}"
+        return f"{self.filename.rpartition(os.sep)[2]}:{self.line}"
 
     def __str__(self) -> str:
         return f"{self.filename}:{self.line}"
@@ -49,7 +58,8 @@ _kinds: dict[str, int] = {}
 _LIMIT = 10_000
 
 
-def _kind(code: CodeType) -> int:
+def kind_of(code: CodeType) -> int:
+    """Whose code it is: 0 the user's, 1 the standard library's, 2 greenify's."""
     filename = code.co_filename
     kind = _kinds.get(filename)
     if kind is None:
@@ -69,12 +79,12 @@ def _kind(code: CodeType) -> int:
 
 def is_own(frame: FrameType) -> bool:
     """Whether it is one of greenify's."""
-    return _kind(frame.f_code) == 2
+    return kind_of(frame.f_code) == 2
 
 
 def is_library(frame: FrameType) -> bool:
     """Whether it is the standard library's or greenify's."""
-    return _kind(frame.f_code) > 0
+    return kind_of(frame.f_code) > 0
 
 
 def frames_of(frame: FrameType | None, limit: int = 1_000) -> list[FrameType]:
@@ -91,7 +101,7 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
 
     None if all of them are.  Any thread may ask for the frames of any other.
     """
-    while frame is not None and _kind(frame.f_code):
+    while frame is not None and kind_of(frame.f_code):
         frame = frame.f_back
     return frame
 

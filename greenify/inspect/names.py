@@ -34,7 +34,7 @@ def name_of(g: greenlet | None) -> str:
         return found
     hub: Any = getattr(g, "hub", None)
     if hub is not None and hub.main is g:
-        return f"main greenlet of thread {hub.ident}"
+        return f"thread {hub.ident:#x}"
     function = getattr(g, "_function", None)
     kind = "thread" if hasattr(g, "_lives") else "greenlet"
     number = ident if isinstance(ident, int) else id(g)

@@ -17,9 +17,9 @@ from greenify.inspect.frames import Place, is_own, place_of
 __all__ = ["Context", "Describer", "TABLE", "Wait", "describes"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Wait:
-    """What somebody waits for.
+    """What somebody waits for.  Nobody changes it: it is not frozen because that takes twice as long to make.
 
     Attributes:
         kind: one word or two, the same for all waits of the kind: ``recv``, ``Lock``, ``sleep``.

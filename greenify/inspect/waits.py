@@ -10,14 +10,13 @@ first.  The user's own variables are not touched.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from types import FrameType
+from types import CodeType, FrameType
 
 from greenlet import greenlet
 
 from greenify.inspect import waits_on_descriptors, waits_on_others
-from greenify.inspect.frames import is_library
-from greenify.inspect.record import TABLE, Context, Wait
+from greenify.inspect.frames import kind_of
+from greenify.inspect.record import TABLE, Context, Describer, Wait
 
 __all__ = ["Wait", "wait_in", "wait_of"]
 
@@ -40,25 +39,52 @@ def wait_of(g: greenlet) -> Wait | None:
 def wait_in(frame: FrameType) -> Wait | None:
     """What is waited for in `frame`, the innermost one of a thread; see `wait_of`."""
     frames: list[FrameType] = []
+    known: list[tuple[FrameType, Describer]] = []
     user: FrameType | None = frame
-    while user is not None and is_library(user) and len(frames) < _DEEPEST:
+    while user is not None and len(frames) < _DEEPEST:
+        code = user.f_code
+        entry = _codes.get(id(code))
+        if entry is None or entry[0] is not code:
+            entry = _learn(user)
+        if entry[1]:
+            break
         frames.append(user)
+        if entry[2] is not None:
+            known.append((user, entry[2]))
         user = user.f_back
+    if not known:
+        return None
     context = Context(user, frames)
     found: Wait | None = None
-    for each in frames:
-        describer = TABLE.get((each.f_globals.get("__name__", ""), each.f_code.co_name))
-        if describer is None:
-            continue
+    for each, describer in known:
         try:
             described = describer(each.f_locals, found, context)
         except Exception as exc:
             # It goes on while we look, and its variables are those of another moment.
             described = Wait("unknown", f"unknown ({type(exc).__name__}: {exc})")
         if described is not None:
-            if described.until is None and found is not None and found.until is not None:
-                described = replace(described, until=found.until)
+            if described.until is None and found is not None:
+                described.until = found.until
             found = described
-    if found is None or found.place is not None or context.place is None:
-        return found
-    return replace(found, place=context.place)
+    if found is not None:
+        if found.place is None:
+            found.place = context.place
+        if found.kind == "wake-up":
+            found.text += context.where
+    return found
+
+
+# By the identity of a code object, whose hash goes through all of it: that, whether it is the user's, and the
+# describer of its function.
+_codes: dict[int, tuple[CodeType, bool, Describer | None]] = {}
+_MOST_CODES = 10_000
+
+
+def _learn(frame: FrameType) -> tuple[CodeType, bool, Describer | None]:
+    code = frame.f_code
+    describer = TABLE.get((frame.f_globals.get("__name__", ""), code.co_name))
+    user = kind_of(code) == 0
+    if len(_codes) >= _MOST_CODES:
+        _codes.clear()
+    entry = _codes[id(code)] = (code, user, None if user else describer)
+    return entry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +26,7 @@ def _until(inner: Wait | None) -> float | None:
 
 @describes("greenify.core.waiters", "wait")
 def _waiter(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
-    return Wait("wake-up", f"a wake-up{context.where}", names["deadline"])
+    return Wait("wake-up", "a wake-up", names["deadline"])
 
 
 @describes("greenify.green.time", "_sleep")
@@ -94,8 +93,10 @@ describes("greenify.event", "wait")(_covering("Event", "wait"))
 
 @describes("threading", "wait", "wait_for", "acquire", "_wait")
 def _threading(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
+    # By name, for a copy of the module has classes of its own.
+    kinds = {base.__name__ for base in type.mro(type(names["self"]))}
     for kind in ("Barrier", "Semaphore", "Event", "Condition"):
-        if isinstance(names["self"], getattr(threading, kind)):
+        if kind in kinds:
             verb = "acquire" if kind == "Semaphore" else "wait"
             wait: Wait | None = _covering(kind, verb)(names, inner, context)
             return wait

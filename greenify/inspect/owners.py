@@ -1,0 +1,83 @@
+"""Who holds what others wait for, and who waits in a circle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from greenlet import greenlet
+
+from greenify.inspect.holders import Holding, holdings
+from greenify.inspect.record import Wait
+from greenify.inspect.waits_on_others import LOCKS
+
+if TYPE_CHECKING:
+    from greenify.inspect.snapshot import Row
+
+__all__ = ["cycles", "add_holders"]
+
+
+def _lock(wait: Wait | None) -> Any:
+    return wait.on if wait is not None and wait.kind in LOCKS else None
+
+
+def add_holders(
+    rows: list[Row], frames: list[FrameType | None], greenlets: list[greenlet | None]
+) -> None:
+    """Complete the rows by the holders of the plain locks that they wait for."""
+    wanted = {
+        id(row.wait.on)
+        for row in rows
+        if row.wait is not None and row.wait.kind == "Lock" and "owner" not in row.wait.facts
+    }
+    if not wanted:
+        return
+    held: dict[int, tuple[int, Holding]] = {}
+    for number, frame in enumerate(frames):
+        for holding in holdings(frame):
+            if id(holding.lock) in wanted:
+                held[id(holding.lock)] = (number, holding)
+    for row in rows:
+        wait = row.wait
+        found = held.get(id(wait.on)) if wait is not None and wait.kind == "Lock" else None
+        if wait is not None and found is not None:
+            number, holding = found
+            owner = rows[number]
+            wait.text += f", held by {owner.name} ({holding.place.short})"
+            wait.facts = {
+                "owner": owner.name,
+                "owner_greenlet": greenlets[number],
+                "owner_ident": owner.ident,
+                "taken_at": str(holding.place),
+            }
+
+
+def cycles(rows: list[Row], greenlets: list[greenlet | None]) -> Iterator[tuple[Row, ...]]:
+    """The circles of those who wait for a lock that the next one holds, or for the next one's end."""
+    by_greenlet = {id(g): number for number, g in enumerate(greenlets) if g is not None}
+    by_ident = {row.ident: number for number, row in enumerate(rows)}
+    after: dict[int, int] = {}
+    for number, row in enumerate(rows):
+        if row.wait is None or row.wait.until is not None:
+            continue  # a wait that ends by itself is no dead lock
+        facts = row.wait.facts
+        g = facts.get("owner_greenlet") or facts.get("thread_greenlet")
+        target = by_greenlet.get(id(g)) if g is not None else None
+        if target is None:
+            ident = facts.get("owner_ident") or facts.get("ident")
+            target = by_ident.get(ident) if ident is not None else None
+        if target is not None:
+            after[number] = target
+    done: set[int] = set()
+    for first in after:
+        path: list[int] = []
+        here: int | None = first
+        while here is not None and here not in done:
+            done.add(here)
+            path.append(here)
+            here = after.get(here)
+        if here in path:
+            circle = path[path.index(here) :]
+            if any(_lock(rows[each].wait) is not None for each in circle):
+                yield tuple(rows[each] for each in circle)
