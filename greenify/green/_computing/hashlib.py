@@ -9,51 +9,14 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from greenify.green._foreign import compute, compute_with
+from greenify.green._computing.hashing import updating
+from greenify.green._foreign import compute
 
-__all__ = ["LONG", "REPLACED", "long_message", "updating"]
-
-# 240 MiB/s (SHA-3) to 1500 (SHA-256 with the processor's help).
-LONG = 1 << 16
-_LONG_OF = {"sha1": 6 * LONG, "sha224": 6 * LONG, "sha256": 6 * LONG, "blake2s": LONG}
-_LONG_OF.update({f"sha3_{bits}": LONG for bits in (224, 256, 384, 512)})
-_LONG_OF.update({"shake_128": LONG, "shake_256": LONG})
-_LONG_ELSEWHERE = 2 * LONG
+__all__ = ["REPLACED"]
 
 # 0.3 us a round of PBKDF2 with SHA-256; of scrypt 2.4 us for n = 1 with r = 8.
 _LONG_ROUNDS = 1000
 _LONG_SCRYPT = 1000
-
-
-def long_message(data: Any, name: str) -> bool:
-    """Whether to hash `data` takes so long that it is handed over.
-
-    Args:
-        name: of the hash; an HMAC is called ``hmac-`` and that of its hash.
-    """
-    try:
-        length = len(data)
-    except TypeError:
-        return False  # for the native function to complain about
-    if length < LONG:
-        return False
-    name = name.lower().removeprefix("hmac-").removeprefix("hmac_")
-    return length >= _LONG_OF.get(name, _LONG_ELSEWHERE)
-
-
-def updating(native: Any) -> Any:
-    """In the place of the method ``update(data)`` of a class of hashes."""
-
-    def update(self: Any, obj: Any, /) -> Any:
-        try:
-            long = len(obj) >= LONG
-        except TypeError:
-            long = False
-        if long and long_message(obj, self.name):
-            return compute_with(native, self, obj)
-        return native(self, obj)
-
-    return update
 
 
 _pbkdf2_hmac: Any = getattr(hashlib, "pbkdf2_hmac", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import Any
 
-from greenify.green._computing.hashlib import LONG, long_message, updating
+from greenify.green._computing.hashing import long_message, updating
 from greenify.green._foreign import compute
 
 __all__ = ["REPLACED"]
@@ -21,11 +21,7 @@ def _name(digest: Any) -> str:
 
 def __init__(self: Any, key: Any, msg: Any = None, digestmod: Any = "") -> None:
     """See `hmac.HMAC`."""
-    try:
-        long = msg is not None and len(msg) >= LONG
-    except TypeError:
-        long = False
-    if long and long_message(msg, _name(digestmod)):
+    if msg is not None and long_message(msg, _name(digestmod)):
         _init(self, key, None, digestmod)
         self.update(msg)
     else:

@@ -269,3 +269,29 @@ def test_zstd(mode: Mode) -> None:
     """,
         mode,
     )
+
+
+def test_whichever_is_imported_first() -> None:
+    """Each module of the standard library that is patched at its import, alone in a process."""
+    code = """
+        import importlib, os, sys, traceback
+        import greenify
+        greenify.patch_all()
+        from greenify.patches.importing import _finder
+
+        names = [name for name in _finder._actions if name.partition(".")[0] in sys.stdlib_module_names]
+        assert {"hashlib", "hmac", "zlib", "bz2", "lzma", "asyncio.events"} <= {*names, *sys.modules}
+        for name in sorted({*names} - {*sys.modules}):
+            child = os.fork()
+            if not child:
+                try:
+                    importlib.import_module(name)
+                except ModuleNotFoundError as exc:
+                    assert exc.name and exc.name.partition(".")[0] in sys.stdlib_module_names  # not built
+                except BaseException:
+                    traceback.print_exc()
+                    os._exit(1)
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0, name
+    """
+    run_python(code, timeout=120, greenify=False)
