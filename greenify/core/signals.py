@@ -30,6 +30,7 @@ from greenify.core.waiters import Waiter
 
 __all__ = [
     "MainHandler",
+    "before_handlers",
     "chain",
     "chained",
     "hold_wakeup_fd",
@@ -63,6 +64,9 @@ undelivered: dict[int, float] = {}
 lying: dict[int, float] = {}
 repeated: set[int] = set()
 taking = _thread.RLock()
+
+#: Called in the main greenlet before each handler: what the thread keeps has to be in place for it.
+before_handlers: list[Callable[[], None]] = []
 
 #: Who waits for any signal (`signal.pause`); each is woken once, when one has arrived.
 pausing: set[Waiter] = set()
@@ -247,7 +251,7 @@ class MainHandler:
         if hub is None or hub.in_main():
             if _in_atomic_code(frame) and _postpone(signum):
                 return None
-            return self.original(signum, frame)
+            return self._call(signum, frame)
         now = _monotonic()
         since = undelivered.setdefault(signum, now)
         aside = slices.may_step_aside(hub, frame)
@@ -266,6 +270,11 @@ class MainHandler:
 
     def _deliver(self, signum: int, frame: FrameType | None) -> Any:
         undelivered.pop(signum, None)
+        return self._call(signum, frame)
+
+    def _call(self, signum: int, frame: FrameType | None) -> Any:
+        for function in before_handlers:
+            function()
         return self.original(signum, frame)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from greenify.green import select as green
 from greenify.green._copies.rest import complete
 from greenify.green._selecting import kernel_queues
+from greenify.green._threads.switches import in_use, resting
 
 __all__ = [
     "ADOPTING",
@@ -44,6 +45,9 @@ def _adopting(owner: type, native: type, adopt: Callable[[Any], Any]) -> None:
     def select(self: Any, timeout: float | None = None) -> Any:
         if type(self._selector) is native:
             self._selector = adopt(self)
+        # Event loops wait here.
+        if in_use:
+            return resting(original, self, timeout)
         return original(self, timeout)
 
     ADOPTING[owner] = select

@@ -3,7 +3,8 @@
 Hooks, functions that observe, the event loop that runs: fields of the OS thread's state, which all green
 threads on it would share.  From the first use of such a setting on, and while any thread has one, every
 switch from a thread to another puts in place what the next one has set, or what a new thread begins with.
-Programs that set none pay nothing: nobody looks at their switches.
+Programs that set none pay nothing: nobody looks at their switches.  Nor do those whose threads with settings
+wait in their event loops (`resting`): such a thread puts in place what it has set by itself when it goes on.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from greenlet import getcurrent, greenlet
 
 from greenify.core.fork import fork_hooks
 from greenify.core.registry import current_hub
+from greenify.core.signals import before_handlers
 from greenify.identity import current_thread_greenlet
 
-__all__ = ["Follower", "Setting", "follow", "followed_in_c", "unfollow"]
+__all__ = ["Follower", "Setting", "follow", "followed_in_c", "in_use", "resting", "unfollow"]
 
 T = TypeVar("T")
 
@@ -167,15 +169,31 @@ class Setting:
         _settings().forget(self)
 
 
-class _Settings:
-    """Whose settings are in force on one OS thread.  Those of a thread are in its greenlet's ``settings``."""
+class _Values(dict[Setting, Any]):
+    """What one thread has set; its greenlet's ``settings``."""
 
-    __slots__ = ("holders", "known", "live")
+    __slots__ = ("at_rest", "may_rest")
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: It waits where it puts these in place by itself afterwards.
+        self.may_rest = False
+        #: It has been left there, and the switch back may be one that nobody looks at.
+        self.at_rest = False
+
+
+class _Settings:
+    """Whose settings are in force on one OS thread."""
+
+    __slots__ = ("holders", "known", "live", "resting")
 
     def __init__(self) -> None:
         self.live: Any = current_thread_greenlet()
         self.known: set[Setting] = set()
+        #: The threads that have set something and whose switches have to be followed.
         self.holders: WeakSet[greenlet] = WeakSet()
+        #: Those that have set something and are at rest.
+        self.resting: WeakSet[greenlet] = WeakSet()
 
     def adopt(self, setting: Setting) -> None:
         if setting in self.known:
@@ -194,7 +212,7 @@ class _Settings:
 
     def forget(self, setting: Setting) -> None:
         self.known.discard(setting)
-        for thread in tuple(self.holders):
+        for thread in (*self.holders, *self.resting):
             self._keep(thread, setting, setting.initial)
         self._follow_or_not()
 
@@ -202,23 +220,28 @@ class _Settings:
         me: Any = current_thread_greenlet()
         self.live = me
         self.holders = WeakSet()
+        self.resting = WeakSet()
         for setting in tuple(getattr(me, "settings", ())):
             self._keep(me, setting, setting.get())
         self._follow_or_not()
 
     def _keep(self, thread: Any, setting: Setting, value: Any) -> None:
-        values: dict[Setting, Any] = getattr(thread, "settings", {})
+        values: _Values | None = getattr(thread, "settings", None)
+        if values is None:
+            values = _Values()
         if value != setting.initial:
             values[setting] = value
         else:
             values.pop(setting, None)
         if values:
             thread.settings = values
-            self.holders.add(thread)
+            if not values.at_rest:
+                self.holders.add(thread)
         else:
             if hasattr(thread, "settings"):
                 del thread.settings
             self.holders.discard(thread)
+            self.resting.discard(thread)
 
     def _follow_or_not(self) -> None:
         if self.holders:
@@ -248,20 +271,77 @@ class _Settings:
                     mine[setting] = setting.get()
                 if theirs is None or setting not in theirs:
                     setting.put(setting.initial)
+            if mine.may_rest:
+                mine.at_rest = True
+                self.holders.discard(before)
+                self.resting.add(before)
         if theirs is not None:
             for setting, value in theirs.items():
                 setting.put(value)
-        if mine is not None and before.dead:
-            self.holders.discard(before)
+            if theirs.at_rest:
+                self._end_rest(after, theirs)
+        if mine is not None:
+            if before.dead:
+                self.holders.discard(before)
+                self.resting.discard(before)
             if not self.holders:
                 unfollow(self._switched)
+
+    def _end_rest(self, thread: greenlet, values: _Values) -> None:
+        values.at_rest = False
+        self.resting.discard(thread)
+        self.holders.add(thread)
+
+    def go_on(self, thread: Any) -> None:
+        """The calling thread goes on after a rest.  Does nothing if the switch to it was followed."""
+        values: _Values | None = getattr(thread, "settings", None)
+        if values is not None and values.at_rest:
+            self._end_rest(thread, values)
+            for setting, value in values.items():
+                setting.put(value)
+            self._follow_or_not()
 
 
 def _settings() -> _Settings:
     found: _Settings | None = getattr(_here, "settings", None)
     if found is None:
         found = _here.settings = _Settings()
+        if not in_use:
+            in_use.append(found)
+            before_handlers.append(_before_handler)
     return found
+
+
+#: Not empty once any thread of the process has set anything: to be asked before `resting` is called.
+in_use: list[_Settings] = []
+
+
+def resting(wait: Callable[..., T], /, *args: Any) -> T:
+    """Call ``wait(*args)``; while the calling thread waits in there its settings cost the others nothing.
+
+    For calls in which threads with settings wait most of their time: nobody follows the switches for their
+    sake meanwhile.  What else is right inside of `wait` stays so: handlers of signals have the settings.
+    """
+    settings: _Settings | None = getattr(_here, "settings", None)
+    if settings is None:
+        return wait(*args)
+    me: Any = current_thread_greenlet()
+    values: _Values | None = getattr(me, "settings", None)
+    if values is None:
+        return wait(*args)
+    before = values.may_rest  # a handler of a signal may wait inside of a wait
+    values.may_rest = True
+    try:
+        return wait(*args)
+    finally:
+        values.may_rest = before
+        settings.go_on(me)
+
+
+def _before_handler() -> None:
+    settings: _Settings | None = getattr(_here, "settings", None)
+    if settings is not None:
+        settings.go_on(current_thread_greenlet())
 
 
 def _main() -> Any:

@@ -13,6 +13,158 @@ def run(code: str, mode: Mode) -> str:
     return programs.run(textwrap.indent(textwrap.dedent(code), " " * 4), mode)
 
 
+def followed(code: str) -> str:
+    """Run a program that asks `followed()` whether anybody looks at the switches of the OS thread."""
+    asking = """
+            import asyncio, signal
+            import greenlet
+
+            def followed():
+                time.sleep(0)
+                return greenlet.gettrace() is not None
+
+            def running():
+                try:
+                    return asyncio.get_running_loop(), asyncio.current_task()
+                except RuntimeError:
+                    return None
+    """
+    return run(textwrap.dedent(asking) + textwrap.dedent(code), "patch_all")
+
+
+class TestCost:
+    """Switches are followed only while a thread has been left in the middle of what its loop runs."""
+
+    def test_loops_that_wait_cost_nothing(self) -> None:
+        followed(
+            """
+            async def main():
+                loops.append(asyncio.get_running_loop())
+                ends.append(asyncio.Event())
+                mine = running()
+                ready.set()
+                await ends[-1].wait()
+                assert running() == mine
+                return [number async for number in numbers()]
+
+            async def numbers():
+                for number in range(3):
+                    yield number
+                    await asyncio.sleep(0)
+
+            loops, ends, threads, ready = [], [], [], threading.Event()
+            assert not followed()
+            for count in range(3):
+                ready.clear()
+                threads.append(Thread(asyncio.run, main()))
+                assert ready.wait(LONG)
+                settle()
+                assert not followed() and running() is None
+            for loop, event, thread in zip(loops, ends, threads):
+                loop.call_soon_threadsafe(event.set)
+                assert thread.end() == [0, 1, 2]
+                assert not followed() and running() is None
+            """
+        )
+
+    def test_a_coroutine_that_blocks(self) -> None:
+        """What it has is its own; as soon as it has ended its step, the others have their peace again."""
+        followed(
+            """
+            async def main():
+                mine = running()
+                assert mine[1] is not None
+                ready.set()
+                go.wait(LONG)
+                assert running() == mine
+                here.set()
+                await asyncio.to_thread(end.wait, LONG)
+                assert running() == mine
+
+            async def other():
+                mine = running()
+                await asyncio.sleep(0.001)
+                assert running() == mine and mine[0] is not None
+                return mine
+
+            ready, go, here, end = (threading.Event() for _ in range(4))
+            thread = Thread(asyncio.run, main())
+            assert ready.wait(LONG)
+            assert followed() and running() is None
+            # A loop that waits and goes on beside it.
+            one, two = asyncio.run(other()), Thread(asyncio.run, other()).end()
+            assert one[0] is not two[0] and running() is None
+            go.set()
+            assert here.wait(LONG)
+            settle()
+            assert not followed() and running() is None
+            end.set()
+            thread.end()
+            assert not followed() and running() is None
+            """
+        )
+
+    def test_a_handler_of_a_signal_while_the_loop_waits(self) -> None:
+        """It runs where the main thread waits: in the loop, which it may use, or run others beside."""
+        followed(
+            """
+            def handle(signum, frame):
+                loop = asyncio.get_running_loop()
+                seen.append((loop, asyncio.current_task()))
+                time.sleep(0.001)   # others run meanwhile
+                seen.append((asyncio.get_running_loop(), asyncio.current_task()))
+                loop.call_soon_threadsafe(woken.set)
+
+            def work(loop):
+                for number in range(3):
+                    arrived.clear()
+                    assert not followed() and running() is None
+                    signal.raise_signal(signal.SIGUSR1)
+                    assert arrived.wait(LONG)
+                    settle()
+                return running()
+
+            async def main():
+                loop = asyncio.get_running_loop()
+                thread = Thread(work, loop)
+                for number in range(3):
+                    await woken.wait()
+                    woken.clear()
+                    loop.call_soon(arrived.set)
+                # Not by waiting for the thread: it looks while the loop waits.
+                assert await asyncio.to_thread(thread.end) is None
+                assert seen == [(loop, None)] * 6, seen
+
+            seen, woken, arrived = [], asyncio.Event(), threading.Event()
+            signal.signal(signal.SIGUSR1, handle)
+            asyncio.run(main())
+            assert not followed() and running() is None
+            """
+        )
+
+    def test_a_loop_that_is_interrupted_while_it_waits(self) -> None:
+        followed(
+            """
+            class Stop(Exception):
+                pass
+
+            def handle(signum, frame):
+                raise Stop
+
+            signal.signal(signal.SIGUSR1, handle)
+
+            async def main():
+                Thread(signal.raise_signal, signal.SIGUSR1)
+                await asyncio.sleep(LONG)
+
+            for _ in range(3):
+                assert outcome(asyncio.run, main()) == "Stop: "
+                assert not followed() and running() is None
+                assert Thread(running).end() is None
+            """
+        )
+
+
 class TestAsyncGenerators:
     @both_modes
     def test_the_end_of_one_loop_leaves_the_others_generators_alone(self, mode: Mode) -> None:
