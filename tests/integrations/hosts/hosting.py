@@ -27,7 +27,9 @@ TIMEOUT = 60.0
 MANY = 20
 
 #: What stands in front of the program: nothing, for real threads are the control, or the launcher.
-both_ways = pytest.mark.parametrize("launcher", [(), ("-m", "greenify")], ids=["threads", "greenify"])
+both_ways = pytest.mark.parametrize(
+    "launcher", [(), ("-m", "greenify")], ids=["threads", "greenify"]
+)
 
 #: A WSGI application.  Each request waits for all the others, and says which thread of the system it runs on.
 WSGI = f"""
@@ -104,7 +106,7 @@ def hosting(
     ready: str = r"http://127\.0\.0\.1:(\d+)",
     env: dict[str, str] | None = None,
 ) -> Iterator[Host]:
-    """Run ``python LAUNCHER COMMAND`` in a folder with `program` as ``program.py``, until the end of the block.
+    """Run ``python LAUNCHER COMMAND`` in a folder with `program` as ``program.py``, while the block runs.
 
     The block begins when `ready` is found in the output; its group is the port.
     """

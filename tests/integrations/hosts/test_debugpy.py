@@ -1,0 +1,117 @@
+"""debugpy with a client of its protocol: breakpoints in green threads, and in the main one after them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.integrations.hosts.debugging import Debugger
+from tests.integrations.hosts.hosting import TIMEOUT, both_ways, hosting, needs
+from tests.support import child_env
+
+#: One thread at a time comes to the breakpoint: with real threads two would stop together.
+PROGRAM = """\
+import sys, threading, time
+
+def work(name):
+    time.sleep(0.01)
+    with lock:
+        results.append(name)  # line 6
+
+results = []
+lock = threading.Lock()
+name = "main"
+for number in range(3):
+    threads = [threading.Thread(target=work, args=(f"thread {n}",)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    results.append(name)  # line 17
+print("results:", len(results), flush=True)
+"""
+INSIDE, AFTER, LOOP = 6, 17, 11
+
+
+def check_stops(debugger: Debugger) -> None:
+    """Three rounds of two threads each and the main one: each of them stops where it should."""
+    for _ in range(3):
+        inside = []
+        for _ in range(2):
+            thread, line, name = debugger.stopped()
+            assert line == INSIDE
+            inside.append(name)
+            debugger.ask("continue", threadId=thread)
+        assert sorted(inside) == ["'thread 0'", "'thread 1'"]
+        thread, line, name = debugger.stopped()
+        assert (line, name) == (AFTER, "'main'")
+        # Step over the end of the loop's body, in the main thread.
+        debugger.ask("next", threadId=thread)
+        thread, line, name = debugger.stopped()
+        assert (line, name) == (LOOP, "'main'")
+        debugger.ask("continue", threadId=thread)
+
+
+@both_ways
+def test_attach(tmp_path: Path, launcher: Sequence[str]) -> None:
+    needs("debugpy")
+    wait = (
+        "import debugpy, runpy\n"
+        "print('port', debugpy.listen(('127.0.0.1', 0))[1], flush=True)\n"
+        "debugpy.wait_for_client()\n"
+        "runpy.run_path('program.py', run_name='__main__')\n"
+    )
+    (tmp_path / "start.py").write_text(wait)
+    with hosting(tmp_path, launcher, "start.py", program=PROGRAM, ready=r"port (\d+)\n") as host:
+        with closing(Debugger(socket.create_connection(("127.0.0.1", host.port)))) as debugger:
+            debugger.begin("attach", tmp_path / "program.py", [INSIDE, AFTER])
+            check_stops(debugger)
+            debugger.event("terminated")
+        assert host.process.wait(TIMEOUT) == 0, host.log
+        assert "results: 9\n" in host.log
+
+
+@pytest.mark.parametrize("green", [False, True], ids=["threads", "greenify"])
+def test_launch(tmp_path: Path, green: bool) -> None:
+    """As an editor does it: the adapter starts the program, and debugpy is there before greenify."""
+    needs("debugpy")
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    what = {"module": "greenify", "args": [str(path)]} if green else {"program": str(path)}
+    ours, theirs = socket.socketpair()
+    with theirs:
+        adapter = subprocess.Popen(
+            [sys.executable, "-m", "debugpy.adapter"],
+            stdin=theirs,
+            stdout=theirs,
+            cwd=tmp_path,
+            env=child_env(),
+            start_new_session=True,
+        )
+    try:
+        with closing(Debugger(ours)) as debugger:
+            debugger.begin(
+                "launch",
+                path,
+                [INSIDE, AFTER],
+                console="internalConsole",
+                cwd=str(tmp_path),
+                **what,
+            )
+            check_stops(debugger)
+            output = ""
+            while "results: 9\n" not in output:
+                output += debugger.event("output")["output"]
+            assert debugger.event("exited")["exitCode"] == 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(adapter.pid, signal.SIGKILL)
+        adapter.wait()
