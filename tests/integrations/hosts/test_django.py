@@ -195,6 +195,7 @@ def test_the_orm_on_sqlite(tmp_path: Path, mode: bool) -> None:
     assert done.stdout == "100 20 1\n"
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("mode", [False, True], ids=["threads", "greenify"])
 @pytest.mark.parametrize("kind", ["fresh", "kept", "pool"])
 def test_the_orm_on_postgresql(
@@ -225,6 +226,7 @@ def with_workers(
     return hosting(here, (), *command, program=program, env={"HOME": str(here)})
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize(
     "worker", [("gthread", "--threads", "20"), (GREENIFY,)], ids=["threads", "greenify"]
 )
@@ -241,6 +243,7 @@ def test_the_pool_bounds_the_connections(
         assert host.stop() == 0, host.log
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_connection_is_kept_for_its_clients_connection(
     tmp_path: Path, postgres: servers.Server, kept: bool

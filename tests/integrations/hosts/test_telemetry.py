@@ -56,10 +56,10 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 provider = TracerProvider()
-# Sent by the processor's own thread: once it has 32 of them, at the latest after 0.1 s.
+# Sent by the processor's own thread, once it has 32 of them.
 exporter = OTLPSpanExporter(f"http://127.0.0.1:{sys.argv[1]}/v1/traces")
 provider.add_span_processor(
-    BatchSpanProcessor(exporter, schedule_delay_millis=100, max_export_batch_size=32)
+    BatchSpanProcessor(exporter, schedule_delay_millis=600_000, max_export_batch_size=32)
 )
 trace.set_tracer_provider(provider)
 tracer = trace.get_tracer("program")
@@ -77,6 +77,8 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
+# A real thread that is about to send would take a lock along into the child.
+assert provider.force_flush()
 child = os.fork()
 if not child:
     # The processor starts its thread again.
@@ -84,7 +86,9 @@ if not child:
         pass
     os._exit(0 if provider.force_flush() else 1)
 assert os.waitpid(child, 0)[1] == 0
-# The rest is sent at the end.
+# What is left is sent at the end.
+with tracer.start_as_current_span("last"):
+    pass
 """
 
 
@@ -104,7 +108,7 @@ def test_opentelemetry(mode: bool) -> None:
     ]
     names = {span.span_id: span.name for span in spans}
     expected = [f"{kind} {n}" for n in range(20) for kind in ("inner",) * 3 + ("outer",)]
-    assert sorted(span.name for span in spans) == sorted(["child", *expected])
+    assert sorted(span.name for span in spans) == sorted(["child", "last", *expected])
     for span in spans:
         if span.name.startswith("inner"):
             assert names[span.parent_span_id] == span.name.replace("inner", "outer")
