@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from greenlet import greenlet
@@ -56,6 +56,8 @@ class Cycle:
     hurry: bool
     turns: int
     users: int
+    shown: Sequence[object]
+    on_shown: Callable[[], object]
     lent: int
     interrupts: deque[Callable[[], None]]
     failures: tuple[BaseException, ...]
@@ -114,6 +116,8 @@ class Cycle:
 
     def _run_nested(self) -> None:
         # The hub's own greenlet waits: run the others on top of its stack until something switches to it.
+        if self.shown:
+            self.on_shown()
         ready = self.ready
         me = self.greenlet
         below = self._item

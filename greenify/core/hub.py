@@ -22,7 +22,7 @@ import _thread
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import repeat, starmap
 from types import FrameType
@@ -81,6 +81,10 @@ class Hub(Cycle):
         self.guests: list[
             Any
         ] = []  # loops of other schedulers that run in this thread (`guests.py`)
+        # What the interpreter's `repr` is showing on this OS thread, and what to call before a switch while
+        # that is not empty.  For who tells apart what greenlets show (`green/_threads/reprs.py`).
+        self.shown: Sequence[object] = ()
+        self.on_shown: Callable[[], object] = tuple
         self.lent = 0  # blocking calls under way on native threads, which will wake this hub
         self.on_signals: Callable[[bytes], None] | None = None
         self.interrupts: deque[Callable[[], None]] = deque()
@@ -213,6 +217,8 @@ class Hub(Cycle):
         """
         ready = self.ready
         item: Any = None
+        if self.shown:
+            self.on_shown()
         try:
             # A `for` pops in C, and there is no call before the item is switched to or put back, nor at the
             # return from here: no signal handler can run in between.

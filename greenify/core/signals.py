@@ -188,6 +188,7 @@ _ATOMIC = frozenset(
         "greenify.green._sockets.accepting",
         "greenify.green._foreign.sqlite_sleep",
         "greenify.green._threads.queue_methods",
+        "greenify.green._threads.reprs",
         "greenify.green._threads.switches",
         "greenify.locks",
         "greenify.queue",

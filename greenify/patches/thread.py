@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Any
 from greenify.core import slices
 from greenify.green import _thread as _thread_twin
 from greenify.green._copies.builtin import builtin_twin
-from greenify.green._threads import clocks, import_lock, large_stacks, thread_settings, tracing
+from greenify.green._threads import (
+    clocks,
+    import_lock,
+    large_stacks,
+    reprs,
+    thread_settings,
+    tracing,
+)
 from greenify.green._threads import thread as green
 from greenify.green._threads.async_exc import make_set_async_exc
 from greenify.green._threads.conditions import (
@@ -138,7 +145,7 @@ PATCHES = (
 
 def finish(journal: Journal) -> None:
     """Adapt what is not a plain attribute: live threads, ctypes, names of exports; allow time slices."""
-    for allow in (slices.allow, import_lock.allow, thread_settings.allow):
+    for allow in (slices.allow, import_lock.allow, thread_settings.allow, reprs.allow):
         allow(True)
         journal.on_undo(partial(allow, False))
     journal.on_undo(forget_dummies(threading))
