@@ -1,8 +1,8 @@
 """uvloop: its loop waits in libuv, in C; before it does, the thread that runs it waits on the hub.
 
-The hook is libuv's own: a prepare handle is called before each wait.  Ours waits for the descriptor that libuv
-would wait for, and for as long, so that libuv then finds something, or that it is time.  Everything else is
-uvloop's: its speed, its signals in the main thread, the thread of the operating system that the loop runs in.
+The hook is libuv's own: a prepare handle is called before each wait.  Ours waits for the descriptor that
+libuv would wait for, and for as long, so that libuv then finds something, or that it is time.  Everything
+else is uvloop's: its speed, its signals in the main thread, the OS thread that the loop runs in.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class _Library:
         return bool(self.main_id_known.value) and not self.main_id.value
 
     def hide_main(self, hidden: bool) -> None:
-        """Have uvloop take the calling OS thread for another one than the main one; or ask `threading` anew."""
+        """Have uvloop take this OS thread for another one than the main one, or ask `threading` anew."""
         if hidden:
             self.main_id.value = 0
         self.main_id_known.value = hidden

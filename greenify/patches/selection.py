@@ -58,6 +58,10 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     ),
     "confluent_kafka": ("confluent_kafka.cimpl", "confluent_kafka.admin"),
     "pyopenssl": ("OpenSSL.SSL",),
+    "cassandra": ("cassandra.io.libevreactor",),
+    "duckdb": ("_duckdb",),
+    "ldap": ("_ldap",),
+    "pylibmc": ("pylibmc.client",),
     "uvloop": ("uvloop",),
     "pyzmq": ("zmq.backend.cython._zmq", "zmq.sugar.socket", "zmq.sugar.context"),
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.libraries.programs import both_modes, check, needs
 from tests.support import Mode, run_python
 
@@ -98,7 +96,8 @@ class TestRun:
         assert await loop.sock_recv(a, 5) == b"x"
         thread.end()
         a.close(), b.close()
-        child = await asyncio.create_subprocess_exec(sys.executable, "-c", "print(input())", stdin=-1, stdout=-1)
+        command = sys.executable, "-c", "print(input())"
+        child = await asyncio.create_subprocess_exec(*command, stdin=-1, stdout=-1)
         assert (await child.communicate(b"hello"))[0] == b"hello\\n"
         assert (await loop.getaddrinfo("127.0.0.1", 80))[0][4] == ("127.0.0.1", 80)
         server.close()

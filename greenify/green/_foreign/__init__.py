@@ -4,6 +4,7 @@
 |---|---|
 | `try_again` | what has a variant that does not wait, and nothing to wait for |
 | `hand_over` | a call without state of its own, which waits: it runs on a native thread |
+| `hand_over_interruptibly` | the same, of an object that can be told to end its call |
 | `compute`, `compute_with` | one that computes: the same, with as many at a time as there are processors |
 | `OwnThread`, `own_thread` | the calls of one object: a native thread of its own runs them all |
 | `run_back` | a Python function that C code calls meanwhile: it runs in the thread of the caller |
@@ -14,7 +15,13 @@ context variables, the thread-local data, the identity and the re-entrant locks 
 for it.
 """
 
-from greenify.green._foreign.calls import compute, compute_with, hand_over, run_back
+from greenify.green._foreign.calls import (
+    compute,
+    compute_with,
+    hand_over,
+    hand_over_interruptibly,
+    run_back,
+)
 from greenify.green._foreign.own_thread import OwnThread, own_thread
 from greenify.green._foreign.trying import NOT_YET, NotYet, try_again
 
@@ -25,6 +32,7 @@ __all__ = [
     "compute",
     "compute_with",
     "hand_over",
+    "hand_over_interruptibly",
     "own_thread",
     "run_back",
     "try_again",

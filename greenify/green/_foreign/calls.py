@@ -36,6 +36,7 @@ __all__ = [
     "compute",
     "compute_with",
     "hand_over",
+    "hand_over_interruptibly",
     "inside",
     "run_back",
 ]
@@ -296,7 +297,12 @@ def alone_at_the_end() -> bool:
 
 
 def _run(
-    pool: Workers, function: Callable[..., T], args: Any, kwargs: Any, stays: bool = False
+    pool: Workers,
+    function: Callable[..., T],
+    args: Any,
+    kwargs: Any,
+    stays: bool = False,
+    interrupt: Callable[[], object] | None = None,
 ) -> T:
     if alone_at_the_end() or (core.current_hub() is None and not registry.is_main_thread()):
         return function(*args, **kwargs)
@@ -306,7 +312,7 @@ def _run(
     except RuntimeError:
         # There is no thread to be had, as at the interpreter's end.
         return function(*args, **kwargs)
-    result: T = call.wait(stays=stays)
+    result: T = call.wait(stays=stays, interrupt=interrupt)
     return result
 
 
@@ -322,6 +328,20 @@ def hand_over(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
     call goes on (it does not begin if it has not yet), and its outcome is dropped.
     """
     return _run(_waiting, function, args, kwargs)
+
+
+def hand_over_interruptibly(
+    interrupt: Callable[[], object], function: Callable[..., T], /, *args: Any, **kwargs: Any
+) -> T:
+    """As `hand_over`, for a method of an object that says itself what several calls at once may do.
+
+    Who is killed or interrupted meanwhile leaves when the call has ended, as a thread does.
+
+    Args:
+        interrupt: called once, in the caller's thread, to make the call end sooner when an exception has hit
+            that one.  It must be safe while the call runs, and after it.
+    """
+    return _run(_waiting, function, args, kwargs, stays=True, interrupt=interrupt)
 
 
 def compute(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
