@@ -132,6 +132,10 @@ if TYPE_CHECKING:
         Timeout,
         with_timeout,
     )
+    from greenify.tracing.session import (
+        Trace,
+        trace,
+    )
 
 __all__ = [
     "LIBRARIES",
@@ -176,6 +180,7 @@ __all__ = [
     "TaskPoolExecutor",
     "ThreadPoolExecutor",
     "Timeout",
+    "Trace",
     "UVError",
     "UnknownPatchError",
     "__version__",
@@ -205,6 +210,7 @@ __all__ = [
     "sleep",
     "spawn",
     "stop",
+    "trace",
     "with_timeout",
 ]
 
@@ -304,6 +310,10 @@ _HOMES = {
     "greenify.timeout": (
         "Timeout",
         "with_timeout",
+    ),
+    "greenify.tracing.session": (
+        "Trace",
+        "trace",
     ),
 }
 _home_of = {name: home for home, names in _HOMES.items() for name in names}

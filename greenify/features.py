@@ -94,7 +94,35 @@ class Feature:
         )
 
 
-_ROWS: tuple[Feature, ...] = ()
+_ROWS: tuple[Feature, ...] = (
+    Feature(
+        "trace",
+        file_name,
+        "greenify.tracing.turned_on:begin",
+        "FILE",
+        None,
+        ("draw a picture of time: who ran, was ready, waited for what,", "in Perfetto's format"),
+    ),
+    Feature(
+        "trace-last",
+        seconds,
+        "greenify.tracing.turned_on:check",
+        "SECONDS",
+        None,
+        (
+            "keep as much of it in memory, and write it at the end,",
+            "on a signal, and when the watch reports",
+        ),
+    ),
+    Feature(
+        "trace-on",
+        signal_number,
+        "greenify.tracing.turned_on:check",
+        "SIGNAL",
+        None,
+        ("the signal that writes it, as USR1",),
+    ),
+)
 
 #: By the names of their options.
 FEATURES: dict[str, Feature] = {row.option: row for row in _ROWS}

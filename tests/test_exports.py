@@ -54,6 +54,9 @@ PUBLIC = {
     "StreamClosedError",
     "StreamServer",
     "UVError",
+    # greenify.tracing
+    "Trace",
+    "trace",
     # greenify.task
     "Task",
     "current",

@@ -31,7 +31,11 @@ ROOMS: tuple[tuple[str, ...], ...] = (
 )
 
 # Packages that one file alone may import: it owns them.
-OWNED = {"pyuv": "greenify.core.loop", "greenify._vendor": "greenify.core.loop"}
+OWNED = {
+    "pyuv": "greenify.core.loop",
+    "greenify._vendor": "greenify.core.loop",
+    "plotly": "greenify.tracing.page",
+}
 
 # What a room may not import although it lies below: the descriptions of patches know nothing of the engine.
 FORBIDDEN = {

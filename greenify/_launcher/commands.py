@@ -30,7 +30,13 @@ class Subcommand:
 
 
 #: By the names of the commands.
-COMMANDS: dict[str, Subcommand] = {}
+COMMANDS: dict[str, Subcommand] = {
+    "trace-report": Subcommand(
+        "greenify.tracing.command:main",
+        "FILE",
+        "what a trace (--trace FILE) shows, in words or as HTML",
+    ),
+}
 
 
 def call(prog: str, name: str, args: list[str]) -> None:

@@ -44,6 +44,7 @@ class Cycle:
     """What a hub does in its own greenlet.  `Hub` has the rest, and sets the attributes."""
 
     ready: deque[Any]
+    _queue: deque[Any]
     timers: Timers
     descriptors: DescriptorSet
     pair: WakeupPipe | BarePair
@@ -96,7 +97,7 @@ class Cycle:
         if not self.failures:
             return
         hub: Any = self
-        ready = self.ready
+        ready = self._queue
         if not self._nested:
             # Python 3.10 runs handlers at the beginning of a `finally` block, which then does nothing.
             self.in_loop = self.sleeping = False
@@ -118,7 +119,7 @@ class Cycle:
         # The hub's own greenlet waits: run the others on top of its stack until something switches to it.
         if self.shown:
             self.on_shown()
-        ready = self.ready
+        ready = self._queue
         me = self.greenlet
         below = self._item
         mark = Mark()
@@ -171,7 +172,7 @@ class Cycle:
             thrown.switch()
 
     def _cycle(self) -> None:
-        ready = self.ready
+        ready = self._queue
         append = ready.append
         popleft = ready.popleft
         heap = self.timers.heap
@@ -220,7 +221,7 @@ class Cycle:
         Behind a slice of each of them, who waits for the network would lose two turns with every round trip
         (beside four that compute 155 ms of computing, instead of 23).
         """
-        ready = self.ready
+        ready = self._queue
         before = len(ready)
         look()
         news = len(ready) - before
@@ -264,7 +265,7 @@ class Cycle:
     def _sleep(self) -> None:
         self.sleeping = True
         try:
-            if self.ready or (invitations and invite(self)):  # type: ignore[arg-type]
+            if self._queue or (invitations and invite(self)):  # type: ignore[arg-type]
                 return
             deadline = self.timers.next()
             if deadline is None and not self._diagnosed:

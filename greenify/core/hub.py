@@ -56,7 +56,9 @@ class Hub(Cycle):
     def __init__(self) -> None:
         self.ident = _get_ident()
         self.pid = os.getpid()
+        #: Whoever wakes appends to it.  A trace puts a recorder of that in its place, for the same queue.
         self.ready: deque[Any] = deque()
+        self._queue = self.ready  # what the hub itself takes from and puts back to
         self.timers = Timers()
         #: What sleeps while there are no descriptors to be had; None for a hub that has its own.
         self.bare: BareLoop | None = BareLoop(self)
@@ -105,7 +107,7 @@ class Hub(Cycle):
             # This one runs signal handlers at jumps, too: what `next` has taken could be lost.
             self.next = repeat(self.greenlet).__next__  # type: ignore[method-assign,unused-ignore]
         # Takes from the ready queue; the mark is in it whenever a greenlet runs that is not the hub's own.
-        self._entries: Iterator[Any] = starmap(self.ready.popleft, repeat(()))
+        self._entries: Iterator[Any] = starmap(self._queue.popleft, repeat(()))
         self._looked = False  # at the kernel queue, and there was nothing
         self._rounds = 0  # how many more rounds may pass before the kernel queue is looked at
         # Lets the hot path tell "a greenlet of this hub" by one attribute.  A fork replaces it.
@@ -215,7 +217,7 @@ class Hub(Cycle):
         Goes to the next greenlet of the round directly: a way by the hub's greenlet costs a switch more
         (`time.sleep(0)` in two threads: 0.81 instead of 0.70 us).
         """
-        ready = self.ready
+        ready = self._queue
         item: Any = None
         if self.shown:
             self.on_shown()
@@ -246,7 +248,7 @@ class Hub(Cycle):
 
     def _next_round(self) -> greenlet:
         # Signal handlers and finalisers may run and wait in here, below a wait that has looked at its flag.
-        ready = self.ready
+        ready = self._queue
         heap = self.timers.heap
         if heap and heap[0][0] <= _monotonic():
             # What is due is called in the hub.

@@ -194,6 +194,7 @@ _ATOMIC = frozenset(
         "greenify.queue",
         "greenify.simple_queue",
         "greenify.tokens",
+        "greenify.tracing.recording",
     }
 )
 
