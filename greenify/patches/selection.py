@@ -35,6 +35,7 @@ ORDER: tuple[str, ...] = (
     "syslog",
     "termios",
     "tkinter",
+    "readline",
 )
 """The names of the patches, in the order in which they are applied; `patch_all` says what they are for.
 

@@ -171,12 +171,15 @@ def _drain(text: Any) -> bytes:
 def _cooperative_input(prompt: object = "", /) -> str:
     """`builtins.input`, which lets the other threads run while it waits.
 
-    At a terminal whose lines are edited by GNU readline it is the native function, which does not.
+    At a terminal whose lines are edited by GNU readline, `_foreign.line_editing` waits inside of the native
+    function.
     """
     stdin: Any = sys.stdin
     stdout: Any = sys.stdout
-    if runs_natively() or "readline" in sys.modules or not _at_terminal(stdin, stdout):
+    if runs_natively() or not _at_terminal(stdin, stdout):
         return _input(prompt)
+    if "readline" in sys.modules:
+        return _edited(prompt)
     sys.audit("builtins.input", prompt)
     if sys.stderr is not None:
         sys.stderr.flush()
@@ -191,6 +194,24 @@ def _cooperative_input(prompt: object = "", /) -> str:
     line = line.removesuffix("\n")
     sys.audit("builtins.input/result", line)
     return line
+
+
+def _edited(prompt: object) -> str:
+    editing: Any = sys.modules.get("greenify.green._foreign.line_editing")
+    if editing is None:
+        return _input(prompt)
+    # The native function refuses to be called twice on one OS thread.
+    with editing.lock:
+        try:
+            return _input(prompt)
+        except KeyboardInterrupt:
+            error = editing.taken()
+            if error is None:
+                raise
+        try:
+            raise error
+        finally:
+            del error
 
 
 def _at_terminal(stdin: Any, stdout: Any) -> bool:

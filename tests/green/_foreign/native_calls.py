@@ -288,8 +288,8 @@ GROUPS = (
            "what a function of another library does is its own affair: `greenify.offload` for one that "
            "waits"),
     # Keyboards and windows
-    _Group("builtins", "stays", "input",
-           "where the module `readline` is loaded, which reads the keyboard itself; cooperative without it"),
+    _Group("builtins", "cooperative", "input", "with `readline` too, and the prompts of Python",
+           "green/_foreign/test_line_editing.py::test_others_run_at_the_prompt"),
     _Group("readline", "stays",
            "append_history_file read_history_file read_init_file write_history_file", _FILES),
     _Group("_curses.window", "stays", "get_wch getch getkey getstr",

@@ -1,0 +1,206 @@
+"""Lines edited by readline, at a terminal: whoever prompts lets the others run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import Mode
+
+readline = pytest.importorskip("readline", reason="this Python has no readline")
+if "libedit" in (readline.__doc__ or ""):
+    pytest.skip("readline is libedit's here, which is left alone", allow_module_level=True)
+
+# A thread that tells when it has run for a while at a time when the program does nothing but wait.
+READY = """
+    import os, sys, threading, time
+    import readline
+    waiting = threading.Event()
+    def tick():
+        waiting.wait()
+        for _ in range(5):
+            time.sleep(0.01)
+        os.write(1, b"<ticked>")
+    threading.Thread(target=tick, daemon=True).start()
+"""
+
+
+class Terminal:
+    """A Python at a terminal of its own."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.seen = ""
+
+    def until(self, text: str) -> str:
+        """What comes up to and with `text`."""
+        limit = time.monotonic() + 60
+        while text not in self.seen:
+            assert time.monotonic() < limit, f"no {text!r} in {self.seen!r}"
+            if select.select([self._fd], [], [], 1)[0]:
+                try:
+                    data = os.read(self._fd, 4096)
+                except OSError:
+                    data = b""
+                assert data, f"it has ended: no {text!r} in {self.seen!r}"
+                self.seen += data.decode()
+        found, _, self.seen = self.seen.partition(text)
+        return found + text
+
+    def type(self, keys: str) -> None:
+        os.write(self._fd, keys.encode())
+
+    def end(self) -> str:
+        """All the rest."""
+        with contextlib.suppress(OSError):
+            while data := os.read(self._fd, 4096):
+                self.seen += data.decode()
+        return self.seen
+
+
+@contextlib.contextmanager
+def terminal(mode: Mode, code: str, *options: str) -> Iterator[Terminal]:
+    launcher = ["-m", "greenify"] if mode else []
+    command = [sys.executable, "-W", "error", *launcher, *options, "-c", textwrap.dedent(code)]
+    env = {**os.environ, "TERM": "dumb", "PYTHON_BASIC_REPL": "1", "INPUTRC": "/dev/null"}
+    env.pop("PYTHONSTARTUP", None)
+    pid, fd = pty.fork()
+    if not pid:
+        os.execve(command[0], command, env)
+    try:
+        yield Terminal(fd)
+    finally:
+        os.close(fd)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, 9)
+        os.waitpid(pid, 0)
+
+
+both_modes = pytest.mark.parametrize("mode", [False, True], ids=["plain", "patched"])
+
+PROMPTS = {
+    "input": ("waiting.set(); print(repr(input('? ')))", "? ", "'word'"),
+    "code": ("import code; waiting.set(); code.interact('', local={'word': 5})", ">>> ", "5"),
+    "pdb": ("import pdb; word = 5; waiting.set(); pdb.set_trace(); word = 6", "(Pdb) ", "5"),
+}
+
+
+@both_modes
+@pytest.mark.parametrize("name", PROMPTS)
+def test_others_run_at_the_prompt(mode: Mode, name: str) -> None:
+    statement, prompt, answer = PROMPTS[name]
+    with terminal(mode, f"{READY}    {statement}\n") as it:
+        it.until(prompt)
+        it.until("<ticked>")
+        it.type("wo")
+        it.type("rd\n")
+        it.until(answer)
+
+
+@both_modes
+def test_the_interpreter_s_own_prompt(mode: Mode) -> None:
+    with terminal(mode, READY, "-i") as it:
+        it.until(">>> ")
+        it.type("waiting.set()\n")
+        it.until("<ticked>")
+        it.type("1+\x03")
+        it.until("KeyboardInterrupt")
+        it.until(">>> ")
+        it.type("1+1\n")
+        it.until("2\r\n>>> ")
+        it.type("if 1:\n")
+        it.until("... ")
+        it.type("    print('in' 'dented')\n\n")
+        it.until("indented")
+        it.type("\x04")
+        it.end()
+
+
+@both_modes
+def test_editing_history_and_the_end(mode: Mode) -> None:
+    code = (
+        READY
+        + """
+    readline.parse_and_bind("tab: complete")
+    readline.set_completer(lambda text, state: (time.sleep(0.01), [text + "pleted", None][state])[1])
+    print("got", repr(input("1? ")))
+    print("got", repr(input("2? ")))
+    print("got", repr(input("3? ")), readline.get_current_history_length())
+    readline.set_auto_history(False)
+    print("got", repr(input("4? ")), readline.get_current_history_length())
+    try:
+        input("5? ")
+    except KeyboardInterrupt:
+        print("got interrupted")
+    try:
+        input("6? ")
+    except EOFError:
+        print("got the end")
+    """
+    )
+    with terminal(mode, code) as it:
+        for prompt, keys, answer in (
+            ("1? ", "bc\x01a\n", "got 'abc'"),  # ^A: to the beginning
+            ("2? ", "\x10d\n", "got 'abcd'"),  # ^P: the line before
+            ("3? ", "com\t\n", "got 'completed' 3"),
+            ("4? ", "forgotten\n", "got 'forgotten' 3"),
+            ("5? ", "lost\x03", "got interrupted"),
+            ("6? ", "\x04", "got the end"),
+        ):
+            it.until(prompt)
+            it.type(keys)
+            it.until(answer)
+
+
+@both_modes
+def test_two_threads_ask(mode: Mode) -> None:
+    code = (
+        READY
+        + """
+    def ask():
+        print("got", input("? "))
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("both")
+    """
+    )
+    with terminal(mode, code) as it:
+        for line in ("one", "two"):
+            it.until("? ")
+            it.type(f"{line}\n")
+            it.until(f"got {line}")
+        it.until("both")
+
+
+def test_a_time_out_ends_the_line() -> None:
+    code = """
+    import greenify
+    import readline
+    try:
+        with greenify.Timeout(0.1):
+            input("? ")
+    except greenify.Timeout:
+        print("got a time-out")
+    print("got", input("again? "))
+    greenify.restore()
+    print("got", input("natively? "))
+    """
+    with terminal(True, code) as it:
+        it.until("got a time-out")
+        it.until("again? ")
+        it.type("line\n")
+        it.until("got line")
+        it.until("natively? ")
+        it.type("line\n")
+        it.until("got line")
