@@ -40,7 +40,7 @@ from greenify.green._threads.conditions import (
 from greenify.green._threads.ctypes_errno import Errno
 from greenify.green._threads.dummies import forget_dummies
 from greenify.green._threads.native_threads import HandleStandIn, LockStandIn
-from greenify.patches import foreign_locks
+from greenify.patches import foreign_locks, profilers
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
 from greenify.patches.reducers import extend_reducers
@@ -167,6 +167,7 @@ def finish(journal: Journal) -> None:
         during=clocks.native_clocks,
     )
     foreign_locks.await_libraries(journal)
+    profilers.await_profilers(journal)
 
 
 def _patch_profiler(journal: Journal, module: ModuleType) -> None:

@@ -329,9 +329,6 @@ class TestToolsInC:
             time.sleep(0.001)
             return [bytearray(200_000 + number)]
         if __name__ == "__main__":
-            # The first one imports much while it holds a mutex of its own, which a time slice would cut short.
-            with memray.Tracker(sys.argv[1] + ".first"):
-                pass
             calls = [Call(deep, number, 20) for number in range(5)]
             for _ in calls:
                 there.acquire()
@@ -347,9 +344,83 @@ class TestToolsInC:
         path.write_text(_CALL_IMPORT + textwrap.dedent(code))
         run_python(path, tmp_path / "out.bin", greenify=mode, check=True)
 
+    @BOTH
+    def test_memray_begins_where_a_slice_ends(self, tmp_path: Path, mode: Mode) -> None:
+        """It imports while it holds a mutex of C, which the others want with their next allocation."""
+        code = """
+        import memray, signal, sys, time
+        class Finder:
+            def find_spec(self, name, path=None, target=None):
+                imported.append(name)
+                if "greenify" in sys.modules:
+                    import greenify
+                    for _ in range(3):
+                        greenify.original("signal").raise_signal(signal.SIGVTALRM)
+        def work():
+            while not end.is_set():
+                bytearray(100_000)
+                time.sleep(0)
+        if __name__ == "__main__":
+            imported, end = [], threading.Event()
+            calls = [Call(work) for _ in range(3)]
+            sys.meta_path.insert(0, Finder())
+            with memray.Tracker(sys.argv[1]):
+                time.sleep(0.001)
+            assert "memray.reporters" in imported
+            end.set()
+            for call in calls:
+                call.result()
+        """
+        path = tmp_path / "program.py"
+        path.write_text(_CALL_IMPORT + textwrap.dedent(code))
+        run_python(path, tmp_path / "out.bin", greenify=mode, check=True)
+
+    @BOTH
+    @pytest.mark.parametrize("when", ["first", "later"])
+    def test_pyinstrument(self, tmp_path: Path, when: str, mode: Mode) -> None:
+        """It shows the thread that has started it, and what that has waited for, not the others."""
+        code = """
+        import time
+        from pyinstrument import Profiler
+        def others(enter, leave):
+            enter.wait()
+            for _ in range(50):
+                theirs()
+            leave.wait()
+        def theirs():
+            time.sleep(0.001)
+        def mine():
+            for _ in range(50):
+                time.sleep(0.001)
+        def functions(frame):
+            yield frame.function
+            for child in frame.children:
+                yield from functions(child)
+        if __name__ == "__main__":
+            enter, leave = threading.Event(), threading.Event()
+            calls = [Call(others, enter, leave) for _ in range(2)]
+            profiler = Profiler(interval=0.0001)
+            profiler.start()
+            enter.set()
+            mine()
+            session = profiler.stop()
+            leave.set()
+            for call in calls:
+                call.result()
+            seen = set(functions(session.root_frame()))
+            assert "mine" in seen, seen
+            assert not seen & {"others", "theirs", "_cycle"}, seen
+        """
+        path = tmp_path / "program.py"
+        first = "import pyinstrument.low_level.stat_profile\n" if when == "first" else ""
+        if mode and when == "first":
+            first += "import greenify; greenify.patch_all()\n"
+        path.write_text(first + _CALL_IMPORT + textwrap.dedent(code))
+        run_python(path, greenify=mode and when != "first", check=True)
+
     @pytest.mark.parametrize("order", ["plain", "greenify first", "viztracer first"])
     def test_viztracer(self, tmp_path: Path, order: str) -> None:
-        """The program does what it does without.  (viztracer keeps one stack of calls per OS thread.)"""
+        """The program does what it does without.  viztracer keeps one stack of calls per OS thread."""
         (tmp_path / "program.py").write_text(textwrap.dedent(self.PROGRAM))
         tool = ["-m", "viztracer", "--quiet", "-o", "out.json"]
         inside = ["-m", "greenify"] if order == "viztracer first" else []
@@ -358,6 +429,9 @@ class TestToolsInC:
         assert ran.stdout.split()[:1] == ["2500050"], ran.stdout + ran.stderr
         events = json.loads((tmp_path / "out.json").read_text())["traceEvents"]
         assert any(str(event.get("name")).startswith("<module>") for event in events)
+        # The limit: it asks the operating system whose spans they are (docs/limits.md).
+        threads = {event["tid"] for event in events if "work" in str(event.get("name"))}
+        assert len(threads) == (5 if order == "plain" else 1)
 
 
 class TestPytest:

@@ -68,6 +68,8 @@ def allow(allowed: bool) -> None:
     """Begin to tell apart what green threads show, or give that up."""
     global _allowed
     _allowed = allowed
+    if allowed:
+        _dict_getter()  # imports, which the making of a hub must not do
     for hub in tuple(hubs):
         if hub.foreign():
             hub.call_from_thread(_adopt, hub)

@@ -37,6 +37,7 @@ __all__ = [
     "settrace",
     "settrace_all_threads",
     "settrace_of_new_threads",
+    "watch",
     "watch_if_traced",
 ]
 
@@ -77,28 +78,28 @@ def current_frames() -> dict[int, FrameType]:
 def settrace(function: Any, /) -> None:
     """`sys.settrace`, for the calling thread, green or native."""
     if function is not None:
-        _watch()
+        watch()
     _settrace(function)
 
 
 def setprofile(function: Any, /) -> None:
     """`sys.setprofile`, for the calling thread, green or native."""
     if function is not None:
-        _watch()
+        watch()
     _setprofile(function)
 
 
 def settrace_of_new_threads(func: Any) -> None:
     # `threading.settrace`.  A tool in C has set the caller's own function past `sys.settrace`.
     if func is not None:
-        _watch()
+        watch()
     _settrace_of_new(func)
 
 
 def setprofile_of_new_threads(func: Any) -> None:
     # `threading.setprofile`; see `settrace_of_new_threads`.
     if func is not None:
-        _watch()
+        watch()
     _setprofile_of_new(func)
 
 
@@ -124,7 +125,7 @@ def setprofile_all_threads(function: Any, /) -> None:
 
 def profiler_enable(self: Any, *args: Any, **kwargs: Any) -> None:
     """``enable`` of `cProfile.Profile`, up to CPython 3.11: there it sees one thread."""
-    _watch()
+    watch()
     _lsprof.Profiler.enable(self, *args, **kwargs)
 
 
@@ -132,13 +133,13 @@ def watch_if_traced() -> None:
     """Follow the switches if the calling thread, or the ones to come, have a trace or profile function."""
     module: Any = threading
     if _gettrace() or _getprofile() or module._trace_hook or module._profile_hook:
-        _watch()
+        watch()
 
 
 def _for_green_threads(setter: Callable[[Any], object], function: Any) -> None:
     if function is None and not _watching:
         return  # nobody has one
-    exchange = _watch()
+    exchange = watch()
     current = thread_of(getcurrent())
     for hub in tuple(hubs):
         for task, _ in frames(hub):
@@ -150,7 +151,7 @@ def _for_green_threads(setter: Callable[[Any], object], function: Any) -> None:
 _watching = False
 
 
-def _watch() -> PointerExchange | NameExchange:
+def watch() -> PointerExchange | NameExchange:
     """Follow the switches of this OS thread from now on."""
     global _watching
     try:

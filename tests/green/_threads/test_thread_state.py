@@ -379,6 +379,19 @@ ROWS = (
     ),
     Row(
         OWN,
+        "the containers that `repr` is showing",
+        """
+        class Slow:
+            def __repr__(self):
+                barrier.wait(LONG)
+                return "<slow>"
+        barrier, shared = threading.Barrier(3), [Slow()]
+        assert [t.end() for t in [Thread(repr, shared) for _ in range(3)]] == ["[<slow>]"] * 3
+        """,
+        since=(3, 11),
+    ),
+    Row(
+        OWN,
         "`sys._current_frames()`",
         """
         go, begun = threading.Event(), threading.Semaphore(0)

@@ -1,0 +1,60 @@
+"""Profilers in C that take all green threads of one OS thread for the thread that has started them."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from greenify.core import slices
+from greenify.green._copies.builtin import builtin_twin
+from greenify.green._threads import tracing
+from greenify.patches.importing import when_imported
+from greenify.patches.record import Patch
+
+if TYPE_CHECKING:
+    from greenify.patches.journal import Journal
+
+__all__ = ["await_profilers"]
+
+
+def await_profilers(journal: Journal) -> None:
+    """Adapt those that are imported, now or later."""
+    when_imported(journal, "memray._memray", partial(_patch_memray, journal))
+    when_imported(
+        journal, "pyinstrument.low_level.stat_profile", partial(_patch_pyinstrument, journal)
+    )
+
+
+def _patch_memray(journal: Journal, memray: ModuleType) -> None:
+    base: Any = vars(memray)["Tracker"]
+
+    class Tracker(base):  # type: ignore[misc]
+        # It imports, and calls Python functions, while it holds a mutex of C, which all green threads of one
+        # OS thread want afterwards with each allocation.
+        __slots__ = ()
+
+        def __enter__(self) -> Any:
+            with slices.held():
+                return super().__enter__()
+
+        def __exit__(self, *exc: Any) -> Any:
+            with slices.held():
+                return super().__exit__(*exc)
+
+    for name in ("__module__", "__qualname__", "__doc__"):
+        setattr(Tracker, name, getattr(base, name))
+    journal.apply("thread", (Patch(memray, replace={"Tracker": Tracker}),))
+
+
+def _patch_pyinstrument(journal: Journal, module: ModuleType) -> None:
+    # It sets a profile function of C by itself, which `sys.setprofile` hears nothing of: without anybody who
+    # follows the switches, it would see what all green threads do.
+    native: Any = vars(module)["setstatprofile"]
+
+    def setstatprofile(*args: Any, **kwargs: Any) -> Any:
+        tracing.watch()
+        return native(*args, **kwargs)
+
+    twin = builtin_twin(native, setstatprofile)
+    journal.apply("thread", (Patch(module, replace={"setstatprofile": twin}),))
