@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         Offloaded,
         offload,
     )
+    from greenify.inspect.stats import stats
     from greenify.locks import (
         Lock,
         RLock,
@@ -209,6 +210,7 @@ __all__ = [
     "set_thread_limit",
     "sleep",
     "spawn",
+    "stats",
     "stop",
     "trace",
     "with_timeout",
@@ -256,6 +258,7 @@ _HOMES = {
         "Offloaded",
         "offload",
     ),
+    "greenify.inspect.stats": ("stats",),
     "greenify.locks": (
         "Lock",
         "RLock",

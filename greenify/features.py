@@ -122,6 +122,22 @@ _ROWS: tuple[Feature, ...] = (
         None,
         ("the signal that writes it, as USR1",),
     ),
+    Feature(
+        "inspect",
+        switch,
+        "greenify.inspect.switches:inspect",
+        None,
+        "1",
+        ("let this user ask who waits for what (ps, top)",),
+    ),
+    Feature(
+        "dump-on",
+        signal_number,
+        "greenify.inspect.switches:dump_on",
+        "SIGNAL",
+        None,
+        ("print who waits for what when the signal comes",),
+    ),
 )
 
 #: By the names of their options.

@@ -57,6 +57,8 @@ PUBLIC = {
     # greenify.tracing
     "Trace",
     "trace",
+    # greenify.inspect
+    "stats",
     # greenify.task
     "Task",
     "current",

@@ -36,6 +36,11 @@ COMMANDS: dict[str, Subcommand] = {
         "FILE",
         "what a trace (--trace FILE) shows, in words or as HTML",
     ),
+    "ps": Subcommand("greenify.inspect.commands:ps", "[PID]", "who waits for what in a process"),
+    "tree": Subcommand("greenify.inspect.commands:tree", "PID", "who has started whom there"),
+    "stacks": Subcommand(
+        "greenify.inspect.commands:stacks", "PID [THREAD]", "where everybody is there"
+    ),
 }
 
 

@@ -5,14 +5,21 @@ waits, when somebody asks.
 """
 
 from greenify.inspect.frames import Place, user_frame
+from greenify.inspect.listening import close, listen
 from greenify.inspect.snapshot import Row, Snapshot, snapshot
+from greenify.inspect.stats import Delays, Stats, measure_delays
 from greenify.inspect.waits import Wait, wait_in, wait_of
 
 __all__ = [
+    "Delays",
     "Place",
     "Row",
     "Snapshot",
+    "Stats",
     "Wait",
+    "close",
+    "listen",
+    "measure_delays",
     "snapshot",
     "user_frame",
     "wait_in",

@@ -79,10 +79,14 @@ def wait_in(frame: FrameType) -> Wait | None:
 _codes: dict[int, tuple[CodeType, bool, Describer | None]] = {}
 _MOST_CODES = 10_000
 
+# What the names of copies over the unpatched functions begin with.
+_ORIGINALS = "greenify.originals."
+
 
 def _learn(frame: FrameType) -> tuple[CodeType, bool, Describer | None]:
     code = frame.f_code
-    describer = TABLE.get((frame.f_globals.get("__name__", ""), code.co_name))
+    module = str(frame.f_globals.get("__name__", "")).removeprefix(_ORIGINALS)
+    describer = TABLE.get((module, code.co_name))
     user = kind_of(code) == 0
     if len(_codes) >= _MOST_CODES:
         _codes.clear()

@@ -1,0 +1,115 @@
+"""Snapshots as text: a table, a tree, stacks."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+__all__ = [
+    "deadlock_lines",
+    "group_lines",
+    "natural",
+    "records",
+    "stack_lines",
+    "table",
+    "tree_lines",
+]
+
+_Record = dict[str, Any]
+
+_STATES = {"running": 0, "ready": 1, "new": 2, "waiting": 3}
+
+
+def natural(text: str) -> list[Any]:
+    """A key that sorts ``worker-2`` before ``worker-10``."""
+    return [
+        (0, int(part), "") if part.isdecimal() else (1, 0, part)
+        for part in re.split(r"(\d+)", text)
+    ]
+
+
+def records(answer: dict[str, Any]) -> list[_Record]:
+    """The rows of an answer: the main thread first, then by kinds and names."""
+    fields = answer["fields"]
+    rows = [dict(zip(fields, row, strict=True)) for row in answer["rows"]]
+    rows.sort(key=lambda row: (row["kind"] != "main", row["kind"], natural(row["name"])))
+    return rows
+
+
+def _columns(lines: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    rows = list(lines)
+    widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        yield "  ".join([*cells, row[-1]]).rstrip()
+
+
+def table(rows: list[_Record]) -> Iterator[str]:
+    """A line for each row."""
+    lines = [("NAME", "KIND", "STATE", "WAITS FOR, OR IS AT")]
+    lines += [(row["name"], row["kind"], row["state"], row["what"]) for row in rows]
+    return _columns(lines)
+
+
+def group_lines(rows: list[_Record]) -> Iterator[str]:
+    """A line for all rows that do the same in the same place."""
+    groups: dict[tuple[Any, ...], list[_Record]] = defaultdict(list)
+    for row in rows:
+        key = (row["kind"], row["state"], row["waits"], row["place"])
+        groups[key].append(row)
+    lines = [("COUNT", "KIND", "STATE", "WAITS FOR, OR IS AT")]
+    ordered = sorted(groups.values(), key=lambda group: (_STATES[group[0]["state"]], -len(group)))
+    for group in ordered:
+        first = group[0]
+        what = first["what"]
+        if len(group) > 1 and first["waits"] is not None:
+            place = first["place"]
+            short = "" if place is None else f" at {place.rpartition('/')[2]}"
+            what = f"{first['waits']}{short}, as {first['name']}: {what}"
+        lines.append((str(len(group)), first["kind"], first["state"], what))
+    return _columns(lines)
+
+
+def deadlock_lines(answer: dict[str, Any], rows: list[_Record]) -> Iterator[str]:
+    """What is told of dead locks."""
+    by_ident = {row["ident"]: row for row in rows}
+    for circle in answer["deadlocks"]:
+        yield "Deadlock:"
+        for ident in circle:
+            row = by_ident[ident]
+            yield f"  {row['name']} waits for {row['what']}"
+
+
+def tree_lines(rows: list[_Record]) -> Iterator[str]:
+    """Who has started whom, as far as is known."""
+    known = {row["ident"] for row in rows}
+    children: dict[int | None, list[_Record]] = defaultdict(list)
+    for row in rows:
+        parent = row["parent"]
+        alone = parent not in known or parent == row["ident"]
+        children[None if alone else parent].append(row)
+
+    def lines(row: _Record, indent: str) -> Iterator[str]:
+        state = row["state"] if row["waits"] is None else ""
+        group = ", in a TaskGroup" if row["group"] is not None else ""
+        started = row["started"]
+        where = "" if started is None else f", started at {started.rpartition('/')[2]}"
+        what = " ".join(part for part in (state, row["what"]) if part)
+        yield f"{indent}{row['name']} ({row['kind']}{group}{where}): {what}"
+        for child in children.get(row["ident"], ()):
+            yield from lines(child, indent + "  ")
+
+    for row in children[None]:
+        yield from lines(row, "")
+
+
+def stack_lines(rows: list[_Record]) -> Iterator[str]:
+    """Every row with its stack, the innermost line last, as in a traceback."""
+    for number, row in enumerate(rows):
+        if number:
+            yield ""
+        yield f"{row['name']} ({row['kind']}, {row['state']}): {row['what']}"
+        for filename, line, function in reversed(row["stack"]):
+            yield f'  File "{filename}", line {line}, in {function}'
