@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -16,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import child_env
+from tests.integrations.running import TIMEOUT, Running, started
 
-TIMEOUT = 60.0
 GREENIFY = "greenify.integrations.gunicorn.GreenifyWorker"
 
 needs_gunicorn = pytest.mark.skipif(
@@ -96,24 +91,8 @@ def app(environ, start_response):
 """
 
 
-class Server:
+class Server(Running):
     """A running gunicorn."""
-
-    def __init__(self, here: Path, process: subprocess.Popen[bytes]) -> None:
-        self.here = here
-        self.process = process
-
-    @property
-    def log(self) -> str:
-        return (self.here / "log").read_text()
-
-    def until(self, pattern: str, times: int = 1) -> list[str]:
-        """What a pattern has found in the log as soon as it has found so much."""
-        deadline = time.monotonic() + TIMEOUT
-        while len(found := re.findall(pattern, self.log)) < times:
-            assert time.monotonic() < deadline, f"no {pattern!r} in\n{self.log}"
-            time.sleep(0.02)
-        return found
 
     def connect(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX)
@@ -127,10 +106,6 @@ class Server:
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
             return all_of(client).partition(b"\r\n\r\n")[2].decode()
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(TIMEOUT)
-
 
 @contextmanager
 def serving(
@@ -142,7 +117,6 @@ def serving(
 ) -> Iterator[Server]:
     """Run gunicorn with `program` until the end of the block; its worker is up when the block begins."""
     (here / "program.py").write_text(program)
-    (here / "log").touch()
     # gunicorn's control socket is in the home directory.
     command = [
         sys.executable,
@@ -155,24 +129,11 @@ def serving(
         *options,
         "program:app",
     ]
-    with (here / "log").open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=here,
-            env=child_env({"HOME": str(here), "XDG_RUNTIME_DIR": str(here), **(env or {})}),
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    server = Server(here, process)
-    try:
+    home = {"HOME": str(here), "XDG_RUNTIME_DIR": str(here), **(env or {})}
+    with started(command, here, home) as process:
+        server = Server(here, process)
         server.until("Booting worker")
         yield server
-    finally:
-        # The group is gone when gunicorn has ended in order.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def all_of(client: socket.socket) -> bytes:
