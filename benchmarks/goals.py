@@ -40,8 +40,14 @@ class Verdict:
 
 
 def _to_gevent(at_least: float, *rows: str) -> list[Goal]:
-    text = "times gevent's speed" if at_least != 1.25 else "0.8 of gevent's cost, inverted"
+    inverted = {1.25: "0.8", 1 / 0.9: "0.9"}
+    text = "times gevent's speed"
+    if at_least in inverted:
+        text = f"{inverted[at_least]} of gevent's cost, inverted"
     return [Goal(f"{row}: {text}", (row, "greenify"), (row, "gevent"), at_least) for row in rows]
+
+
+_APPLICATIONS = ("instant", "requests", "psycopg2", "psycopg")
 
 
 def _to(layer: str, at_least: float, row: str) -> Goal:
@@ -60,6 +66,11 @@ GOALS: tuple[Goal, ...] = (
     *_to_gevent(1.3, "tls-echo"),
     *_to_gevent(1.15, "requests-keep-alive", "requests-fresh"),
     *(_to("threads", 1.0, f"requests-{kind}") for kind in ("keep-alive", "fresh")),
+    *_to_gevent(1.3, "gunicorn-instant"),
+    *_to_gevent(1.15, "gunicorn-requests"),
+    *_to_gevent(1.5, "gunicorn-psycopg2", "gunicorn-psycopg"),
+    *_to_gevent(1.0, *(f"gunicorn-{name}-p99" for name in _APPLICATIONS)),
+    *_to_gevent(1 / 0.9, "gunicorn-instant-memory-1000"),
     *_to_gevent(1.8, "switch"),
     *_to_gevent(1.5, "spawn"),
     *_to_gevent(1.0, "queue-ping-pong", "queue-fan-out"),

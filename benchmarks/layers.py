@@ -61,6 +61,8 @@ _ALL = (
         ("uvloop",),
         idiom=True,
     ),
+    # One request after the other: for the rows of servers.
+    Layer("sync", packages=("gunicorn",)),
     Layer("floor", idiom=True),
 )
 LAYERS = {layer.name: layer for layer in _ALL}

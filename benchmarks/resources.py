@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.libraries import servers
+
 __all__ = ["RESOURCES", "Missing"]
 
 
@@ -110,9 +112,31 @@ def _certificate() -> Iterator[str]:
         yield str(path)
 
 
+@contextlib.contextmanager
+def _wrk() -> Iterator[str]:
+    found = shutil.which("wrk")
+    if found is None:
+        raise Missing("wrk is not installed, which the gunicorn rows need: apt-get install wrk")
+    yield found
+
+
+@contextlib.contextmanager
+def _postgres() -> Iterator[str]:
+    lacking = servers.missing("postgres")
+    if lacking is not None:
+        raise Missing(f"PostgreSQL, which the psycopg rows need: {lacking}")
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        servers.running("postgres", Path(folder)) as server,
+    ):
+        yield f"host={server.host} port={server.port} user={server.user} dbname={server.database}"
+
+
 #: By name: context managers that yield what a workload is called with under that name.
 RESOURCES: dict[str, Callable[[], contextlib.AbstractContextManager[str]]] = {
     "nginx": _nginx,
     "slow": _slow,
     "certificate": _certificate,
+    "wrk": _wrk,
+    "postgres": _postgres,
 }

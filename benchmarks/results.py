@@ -68,8 +68,9 @@ class Results:
         self.row(workload.name, workload.unit).costs.setdefault(layer, {})[round_number] = (
             sample.cost
         )
-        for name, cost in sample.also.items():
-            self.row(name, "B").costs.setdefault(layer, {})[round_number] = cost
+        for unit, figures in (("B", sample.also), ("s", sample.seconds)):
+            for name, cost in figures.items():
+                self.row(name, unit).costs.setdefault(layer, {})[round_number] = cost
 
     def fail(self, name: str, layer: str, reason: str) -> None:
         """Note why there is no sample."""

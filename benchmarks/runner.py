@@ -65,8 +65,8 @@ def run_once(
     """
     arguments = workload.arguments_for(layer, quick)
     arguments |= {name: resources[name] for name in workload.needs}
-    # A bare program is about the layer, not under it.
-    entered = LAYERS["threads"] if workload.bare else layer
+    # Such a program is about the layer, not under it.
+    entered = LAYERS["threads"] if workload.bare or workload.hosted else layer
     program = "from benchmarks.child import main; main()"
     if entered.enter and not entered.launcher:
         program = f"{entered.enter}\n{program}"

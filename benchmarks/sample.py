@@ -16,10 +16,12 @@ class Sample:
     Attributes:
         cost: what one operation costs, in the workload's unit; less is better.
         also: further figures by the name of the row they belong to (``memory-connection-100``: bytes).
+        seconds: the same for figures in seconds.
     """
 
     cost: float
     also: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def timed(operations: int, run: Callable[[], object]) -> Sample:

@@ -37,6 +37,8 @@ class Workload:
         needs: the resources it is called with beside its arguments.
         unit: of the cost: seconds, bytes or a number.
         bare: the program runs in a process without the layer and is given the layer's `enter`.
+        hosted: the program starts a server of the layer's: it runs in a process without the layer and is
+            given its name and the row's.
         layers: those with the common source.
     """
 
@@ -49,6 +51,7 @@ class Workload:
     needs: tuple[str, ...] = ()
     unit: str = "s"
     bare: bool = False
+    hosted: bool = False
     layers: tuple[str, ...] = _COMMON
 
     @property
@@ -67,6 +70,8 @@ class Workload:
     def arguments_for(self, layer: Layer, quick: bool) -> dict[str, Any]:
         """What the program is called with, resources left out."""
         arguments = self.arguments | (self.quick if quick else {})
+        if self.hosted:
+            arguments |= {"layer": layer.name, "row": self.name}
         return arguments | ({"enter": layer.enter} if self.bare else {})
 
 
@@ -122,6 +127,36 @@ def _web() -> list[Workload]:
     rows.append(
         Workload("requests-1000-slow", "web", "slow_answers", idioms=_AIO, needs=("slow",), **slow)
     )
+    return rows
+
+
+def _hosted() -> list[Workload]:
+    rows = []
+    for name, function, needs, more in (
+        ("instant", "gunicorn", (), {"idle": 1000}),
+        ("requests", "gunicorn_on_requests", ("nginx",), {}),
+        ("psycopg2", "gunicorn_on_postgres", ("postgres",), {"driver": "psycopg2"}),
+        ("psycopg", "gunicorn_on_postgres", ("postgres",), {"driver": "psycopg"}),
+    ):
+        how: dict[str, Any] = {
+            "arguments": {"seconds": 5.0, **more},
+            "quick": {
+                "seconds": 1.0,
+                "connections": 10,
+                **({"idle": 10} if "idle" in more else {}),
+            },
+        }
+        rows.append(
+            Workload(
+                f"gunicorn-{name}",
+                "hosted",
+                function,
+                needs=("wrk", *needs),
+                layers=("greenify", "gevent", "threads", "sync"),
+                hosted=True,
+                **how,
+            )
+        )
     return rows
 
 
@@ -201,6 +236,14 @@ def _gevent_loops() -> list[Workload]:
 #: Every workload by its name, in the order of the tables.
 WORKLOADS: dict[str, Workload] = {
     row.name: row
-    for rows in (_network(), _web(), _scheduling(), _synchronising(), _others(), _gevent_loops())
+    for rows in (
+        _network(),
+        _web(),
+        _hosted(),
+        _scheduling(),
+        _synchronising(),
+        _others(),
+        _gevent_loops(),
+    )
     for row in rows
 }
