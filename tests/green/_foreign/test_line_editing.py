@@ -89,7 +89,7 @@ both_modes = pytest.mark.parametrize("mode", [False, True], ids=["plain", "patch
 PROMPTS = {
     "input": ("waiting.set(); print(repr(input('? ')))", "? ", "'word'"),
     "code": ("import code; waiting.set(); code.interact('', local={'word': 5})", ">>> ", "5"),
-    "pdb": ("import pdb; word = 5; waiting.set(); pdb.set_trace(); word = 6", "(Pdb) ", "5"),
+    "pdb": ("import pdb; word = 5; waiting.set(); pdb.set_trace()\n    word = 6", "(Pdb) ", "5"),
 }
 
 
