@@ -16,11 +16,12 @@ _KILLED = """
     import multiprocessing
 
     class Foreign:
-        '''A lock with the two methods that Condition needs.'''
+        '''A lock with the methods that Condition needs; the third from CPython 3.14 on.'''
 
         def __init__(self):
             self._lock = threading.Lock()
             self.acquire, self.release = self._lock.acquire, self._lock.release
+            self.locked = self._lock.locked
 
         def __enter__(self):
             return self._lock.__enter__()
@@ -28,13 +29,17 @@ _KILLED = """
         def __exit__(self, *exc_info):
             self._lock.__exit__()
 
+    class Semaphore(threading.Semaphore):
+        def locked(self):
+            return not self._value
+
     class Mine(BaseException):
         pass
 
     make = {
         "Lock": lambda: threading.Condition(threading.Lock()),
         "RLock": threading.Condition,
-        "Semaphore": lambda: threading.Condition(threading.Semaphore()),
+        "Semaphore": lambda: threading.Condition(Semaphore()),
         "threading._RLock": lambda: threading.Condition(threading._RLock()),
         "foreign": lambda: threading.Condition(Foreign()),
         "multiprocessing": multiprocessing.Condition,
@@ -118,6 +123,8 @@ def test_lock_that_fails_by_itself() -> None:
                 raise OSError(self.tries)
             def release(self):
                 pass
+            def locked(self):
+                return True
 
         lock = Broken()
         condition = threading.Condition(lock)
