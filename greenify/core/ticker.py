@@ -15,6 +15,7 @@ from __future__ import annotations
 import _thread
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,10 @@ _TICK = 0.01
 
 # After how many looks at the same round somebody asks what has become of the signals.
 _STUCK = 10
+
+# From CPython 3.14 on faulthandler stops at a thread that has not begun ("freed thread state"), and shows
+# nothing of the others.  With real threads there is none in sight when `Thread.start` has returned.
+_IS_SHOWN = sys.version_info >= (3, 14)
 
 # How many seconds `stop` waits for the end of the thread, which comes as soon as it gets the interpreter.
 _PATIENCE = 1.0
@@ -74,9 +79,14 @@ class Ticker:
         self._bell.acquire()
         self._running: Any = _native_lock()
         self._running.acquire()
-        start_hidden(self._run)
+        begun: Any = _native_lock()
+        begun.acquire()
+        start_hidden(self._run, begun)
+        if _IS_SHOWN:
+            begun.acquire()
 
-    def _run(self) -> None:
+    def _run(self, begun: Any) -> None:
+        begun.release()
         # Signals are for the main thread: here one would neither end a wait of C code nor stay for `sigwait`.
         _mask(signal.SIG_BLOCK, signal.valid_signals())
         self._native_id = _get_native_id()

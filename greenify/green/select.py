@@ -40,7 +40,7 @@ error = OSError
 _native_select: Any = _module.select
 native_poll: Any = _module.poll
 
-# Which time-outs the native poll accepts: milliseconds in a C int.
+# Which time-outs the native poll accepts in every version: milliseconds in a C int.
 _LONGEST_POLL = 2**31 - 1
 
 # What select takes for readable, writable and exceptional.
@@ -155,6 +155,14 @@ def _select(module: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None
 select: Any = bound_twin(_native_select, _select)
 
 
+def _refuse(timeout: Any) -> None:
+    """Raise what the native poll raises for a time-out, which may be too long for it, or none at all."""
+    poll = native_poll()
+    # No descriptor has this number, which poll reports at once.
+    poll.register(2**31 - 1, 0)
+    poll.poll(timeout)
+
+
 @stands_for(type(native_poll()))
 class Poll:
     """The cooperative twin of the objects that `select.poll()` returns; like those, not made by its class."""
@@ -213,8 +221,7 @@ class Poll:
         native = self._native
         found: list[tuple[int, int]]
         if not -_LONGEST_POLL - 1 <= milliseconds <= _LONGEST_POLL:
-            found = native.poll(timeout)  # raises
-            return found
+            _refuse(timeout)
         if self._waiting:
             raise RuntimeError("concurrent poll() invocation")
         hub = current_hub()

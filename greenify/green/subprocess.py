@@ -44,8 +44,14 @@ def _execute_child(self: Any, *args: Any) -> None:
     _execute_child_natively(self, *arguments)
 
 
+# From then on the standard method gives the time-out to poll.
+_NAN_IS_REFUSED = sys.version_info >= (3, 15)
+
+
 def _wait(self: Any, timeout: float | None) -> int:
     """Wait for the child's end on a pidfd; whoever wakes first reaps, holding the lock."""
+    if _NAN_IS_REFUSED and timeout is not None and timeout != timeout and self.returncode is None:
+        raise ValueError("Invalid value NaN (not a number)")
     deadline = None if timeout is None else _monotonic() + timeout
     while self.returncode is None:
         if self._waitpid_lock.acquire(False):

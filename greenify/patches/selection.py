@@ -22,6 +22,7 @@ ORDER: tuple[str, ...] = (
     "ssl",
     "asyncio",
     "multiprocessing",
+    "interpreters",
     "gevent",
     "fcntl",
     "sqlite3",
