@@ -1,11 +1,12 @@
-"""The setuptools command that puts the compiled pyuv where the wheel, or an editable install, wants it."""
+"""The setuptools commands: one puts the compiled pyuv where it is wanted, one says in the wheel what is bundled."""
 
 import os
 import shutil
 
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
-from build_backend import compiler
+from build_backend import compiler, sbom
 
 
 class BuildPyuv(build_ext):
@@ -17,3 +18,14 @@ class BuildPyuv(build_ext):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         for name in (compiler.module_name(),) + compiler.NOTICES:
             shutil.copy(os.path.join(compiler.folder(), name), os.path.dirname(target))
+
+
+class BuildWheel(bdist_wheel):
+    """``bdist_wheel`` with a bill of materials, where PEP 770 wants it."""
+
+    def write_wheelfile(self, wheelfile_base, **kwargs):
+        super().write_wheelfile(wheelfile_base, **kwargs)
+        folder = os.path.join(wheelfile_base, "sboms")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, sbom.NAME), "w", encoding="utf-8") as file:
+            file.write(sbom.text(self.distribution.get_version()))

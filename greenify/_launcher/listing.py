@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
 from types import ModuleType
 
 from greenify._version import __version__
@@ -47,10 +49,25 @@ def versions() -> str:
 
     python = sys.version.split()[0]
     rows = [
-        ("greenify", __version__),
+        ("greenify", f"{__version__} ({_build()})"),
         ("pyuv", f"{pyuv_version} ({pyuv_origin})"),
         ("libuv", libuv_version),
         ("greenlet", version("greenlet")),
         ("Python", f"{python} ({sys.implementation.name})"),
     ]
     return "\n".join(columns(rows)) + "\n"
+
+
+def _build() -> str:
+    """Which build of greenify this is: a wheel, by its tags, or the sources in a folder."""
+    here = Path(__file__).resolve().parent.parent.parent
+    try:
+        found = distribution("greenify")
+    except PackageNotFoundError:
+        return f"sources in {here}"
+    origin = json.loads(found.read_text("direct_url.json") or "{}")
+    if origin.get("dir_info", {}).get("editable") or Path(str(found.locate_file(""))) != here:
+        return f"sources in {here}"
+    lines = (found.read_text("WHEEL") or "").splitlines()
+    tags = [line.removeprefix("Tag: ") for line in lines if line.startswith("Tag: ")]
+    return "wheel " + ", ".join(tags)
