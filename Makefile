@@ -3,6 +3,7 @@
 # make bench           compare with other layers   (BENCH_ARGS="-w 'echo-*' --rounds 3"; --help lists all)
 # make docs            build the documentation     (build/docs/index.html)
 # make gevent-compat   run gevent's own tests on greenify's loop (ARGS="test__hub" for some; 20 minutes for all)
+# make dist            build what goes to PyPI, into dist/ (DIST_ARGS="--python 3.11 --target x86_64-linux-gnu"; --help lists all)
 # make lint, make type, make ci, make clean
 #
 # Everything is installed into .venv. It is made with python3, with the newest python3.X where that is too old,
@@ -17,7 +18,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # What an installation depends on; the Python code itself is used from this folder (an editable install).
 INSTALL_INPUTS := setup.cfg setup.py pyproject.toml $(wildcard build_backend/*.py build_backend/*.h)
 
-.PHONY: test demo bench docs gevent-compat lint type ci clean
+.PHONY: test demo bench docs dist gevent-compat lint type ci clean
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
@@ -31,6 +32,9 @@ bench: $(VENV)/.installed-bench
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env -d build/doctrees docs build/docs
 	@echo "the documentation is in build/docs/index.html"
+
+dist: $(VENV)/.installed-dist
+	$(BIN)/python -m build_backend.dist $(DIST_ARGS)
 
 gevent-compat: $(VENV)/.installed-test
 	$(BIN)/python -m tests.gevent_compat $(ARGS)

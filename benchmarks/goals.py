@@ -82,6 +82,7 @@ GOALS: tuple[Goal, ...] = (
     *_to_gevent(1.0, "select", "poll", "selector"),
     *_to_gevent(1.0, "getaddrinfo", "subprocess-200"),
     *_to_gevent(1.25, "memory-thread", "memory-connection-1000"),
+    *_to_gevent(1.25, "memory-threads-100000"),
     *_to_gevent(1.25, "sleepers-10000", "server-10000"),
     _within(1 / 1.3, "server-10000", "server-100"),
     *_to_gevent(1.0, "import-patch"),

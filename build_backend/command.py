@@ -1,4 +1,4 @@
-"""The setuptools commands: one puts the compiled pyuv where it is wanted, one says in the wheel what is bundled."""
+"""The setuptools commands: they put the compiled pyuv into the wheel, and say there what is bundled."""
 
 import os
 import shutil

@@ -64,9 +64,7 @@ def _key():
         env.get(name, "")
         for name in ("CC", "CPPFLAGS", "CFLAGS", "LDFLAGS", "LDSHARED", "ARCHFLAGS")
     ]
-    parts += [
-        str(sysconfig.get_config_var(name)) for name in ("CC", "CFLAGS", "LDSHARED")
-    ]
+    parts += [str(sysconfig.get_config_var(name)) for name in ("CC", "CFLAGS", "LDSHARED")]
     parts.append(suffix())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 

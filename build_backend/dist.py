@@ -1,7 +1,8 @@
 """What goes to PyPI: the sdist, and wheels for every CPython that is supported.  `make dist` runs it.
 
-The wheels are compiled by zig's C compiler, which carries the headers of old C libraries and of other machines: a
-wheel made here runs on every Linux with glibc 2.17 or newer (manylinux2014), or with musl 1.2 (musllinux_1_2).
+The wheels are compiled by zig's C compiler, which carries the headers of old C libraries and of other
+machines: a wheel made here runs on every Linux with glibc 2.17 or newer (manylinux2014), or with musl 1.2
+(musllinux_1_2).
 Everything is made from the sdist.  Files have the time of the commit, so two builds of one commit are equal.
 
     python -m build_backend.dist --help
@@ -184,8 +185,8 @@ def make_wheel(python, target, sdist, to):
         _run(*pip, "wheel", "--no-deps", option, "--wheel-dir", scratch, sdist, env=env)
         [found] = Path(scratch).iterdir()
         repaired = Path(scratch, "repaired")
-        # Nothing is grafted: it looks at what the module needs, and says so in the wheel's name.  It can be asked
-        # for a tag of its own machine and C library only.
+        # Nothing is grafted: it looks at what the module needs, and says so in the wheel's name.  It can be
+        # asked for a tag of its own machine and C library only.
         here = target.platform == "linux_" + platform.machine() and target.policy == "manylinux2014"
         plat = "%s_%s" % (target.policy, platform.machine()) if here else "auto"
         _run(

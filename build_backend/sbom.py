@@ -8,7 +8,7 @@ import json
 from build_backend import sdist
 
 NAME = "greenify.cdx.json"
-# The libuv that pyuv 1.4.0 carries (deps/libuv/include/uv-version.h); tests hold it against the compiled module.
+# The libuv that pyuv 1.4.0 carries (include/uv/version.h in its deps); a test asks the compiled module.
 LIBUV = "1.13.2-dev"
 
 
@@ -37,7 +37,11 @@ def text(version):
         description="compiled from the published sdist, whose hash this is",
     )
     libuv = _component(
-        "libuv", LIBUV, "MIT", "pkg:generic/libuv@" + LIBUV, description="as pyuv's sdist carries it"
+        "libuv",
+        LIBUV,
+        "MIT",
+        "pkg:generic/libuv@" + LIBUV,
+        description="as pyuv's sdist carries it",
     )
     document = {
         "bomFormat": "CycloneDX",

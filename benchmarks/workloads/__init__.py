@@ -174,6 +174,18 @@ def _scheduling() -> list[Workload]:
         Workload("local-write", "scheduling", "write_local", **_n(1000000, 1000)),
         Workload("sleepers-10000", "scheduling", "sleepers", idioms=_AIO, **sleepers),
         Workload("memory-thread", "scheduling", "parked", unit="B", **parked),
+        *(
+            Workload(
+                f"threads-{number}",
+                "scheduling",
+                "crowd",
+                layers=layers,
+                arguments={"threads": number},
+                quick={"threads": 100},
+            )
+            # A million OS threads, or greenlets of gevent, is more than many machines have room for.
+            for number, layers in ((100_000, ("greenify", "gevent")), (1_000_000, ("greenify",)))
+        ),
         Workload("idle-wake-ups", "scheduling", "idle", unit="", **idle),
     ]
 

@@ -129,6 +129,44 @@ def parked(threads: int) -> Sample:
     return Sample(memory)
 
 
+def crowd(threads: int) -> Sample:
+    """Seconds for each thread to start, of as many as all wait at once, and what each takes.
+
+    Further rows: bytes per thread (``memory-``); seconds for each to end (``end-``), and to start for the
+    first and the last tenth of them.
+    """
+    name = f"threads-{threads}"
+    event = threading.Event()
+    arrived = threading.Semaphore(0)
+
+    def work() -> None:
+        arrived.release()
+        event.wait()
+
+    tenth = threads // 10
+    before = _resident()
+    everybody = []
+    times = [time.perf_counter()]
+    for _ in range(10):
+        for _ in range(tenth):
+            thread = threading.Thread(target=work)
+            thread.start()
+            arrived.acquire()
+            everybody.append(thread)
+        times.append(time.perf_counter())
+    memory = (_resident() - before) / threads
+    begun = time.perf_counter()
+    event.set()
+    for thread in everybody:
+        thread.join()
+    seconds = {
+        f"end-{name}": (time.perf_counter() - begun) / threads,
+        f"first-tenth-{name}": (times[1] - times[0]) / tenth,
+        f"last-tenth-{name}": (times[10] - times[9]) / tenth,
+    }
+    return Sample((times[-1] - times[0]) / threads, {f"memory-{name}": memory}, seconds)
+
+
 def idle(seconds: float) -> Sample:
     """How often the process wakes up per second while its threads wait for what never comes."""
     event = threading.Event()

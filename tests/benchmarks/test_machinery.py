@@ -51,9 +51,10 @@ class TestRegistry:
     def test_goals_are_about_rows(self) -> None:
         for goal in GOALS:
             for row, layer in (goal.subject, goal.against):
-                # These are measured along with a server's time.
+                # These are measured along with the time.
                 row = row.replace("memory-connection", "server")
                 row = re.sub("(gunicorn-.*)-(p99|memory-1000)", r"\1", row)
+                row = row.replace("memory-threads", "threads")
                 assert layer in WORKLOADS[row].all_layers, goal
 
 

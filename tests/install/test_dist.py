@@ -1,0 +1,115 @@
+"""What `make dist` builds: in `dist/`, or what it builds now.
+
+Takes minutes: `.ci/run` makes the wheels of this machine for every Python first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from build_backend import checks, sbom
+from greenify._version import __version__
+from tests.install.tools import Venv, check_installation, run, site_packages, succeed
+from tests.support import ROOT
+
+pytestmark = [pytest.mark.matrix, pytest.mark.timeout(600), pytest.mark.xdist_group("dist")]
+
+VERSIONS = [f"3.{minor}" for minor in range(checks.MINIMUM[1], checks.NEWEST_TESTED[1] + 1)]
+MACHINE = ("--target", "x86_64-linux-gnu")
+
+
+def _build(to: Path, *options: str) -> None:
+    succeed(sys.executable, "-m", "build_backend.dist", "--to", to, *options, cwd=ROOT)
+
+
+@pytest.fixture(scope="session")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the sdist and this machine's wheels."""
+    pytest.importorskip("ziglang", reason="pip install -e '.[dist]'")
+    made = ROOT / "dist"
+    if len(list(made.glob(f"greenify-{__version__}-*-manylinux2014_x86_64.*"))) == len(VERSIONS):
+        return made
+    to = tmp_path_factory.mktemp("dist")
+    _build(to, *MACHINE)
+    return to
+
+
+def _wheel(dist: Path, version: str, policy: str = "manylinux2014_x86_64") -> Path:
+    tag = "cp" + version.replace(".", "")
+    [found] = dist.glob(f"greenify-{__version__}-{tag}-{tag}-*{policy}*.whl")
+    return found
+
+
+@pytest.fixture(scope="session")
+def greenlet(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with greenlet's wheels, for the installation without an index."""
+    return tmp_path_factory.mktemp("greenlet")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_installs_without_compiler_and_index(
+    version: str, dist: Path, greenlet: Path, tmp_path: Path
+) -> None:
+    python = succeed(ROOT / ".ci" / "find-python", version).strip()
+    venv = Venv.make(tmp_path / "venv", python)
+    done = venv.pip("download", "--only-binary", ":all:", "--dest", greenlet, "greenlet")
+    assert done.returncode == 0, done.stdout
+    env = {"PATH": str(venv.path / "bin"), "CC": "/nonexistent", "PIP_NO_INDEX": "1"}
+    venv.install("--find-links", greenlet, _wheel(dist, version), env=env)
+    check_installation(venv, files_in=site_packages(venv))
+    tag = "cp" + version.replace(".", "")
+    said = succeed(venv.python, "-m", "greenify", "--version")
+    assert f"{__version__} (wheel {tag}-{tag}-manylinux2014_x86_64" in said
+
+
+def test_two_builds_are_equal(dist: Path, tmp_path: Path) -> None:
+    if dist == ROOT / "dist" and succeed("git", "status", "--porcelain", cwd=ROOT):
+        pytest.skip("dist/ may have been built from other sources: the tree has changes")
+    _build(tmp_path, "--python", "3.11", *MACHINE)
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (dist / path.name).read_bytes(), path.name
+
+
+def test_other_machines(tmp_path: Path) -> None:
+    """Only built, not run: there is no such machine here."""
+    pytest.importorskip("ziglang", reason="pip install -e '.[dist]'")
+    _build(
+        tmp_path,
+        "--python",
+        "3.11",
+        "--target",
+        "aarch64-linux-gnu",
+        "--target",
+        "aarch64-linux-musl",
+    )
+    for policy, libc in (("manylinux2014_aarch64", "gnu"), ("musllinux_1_2_aarch64", "musl")):
+        with zipfile.ZipFile(_wheel(tmp_path, "3.11", policy)) as archive:
+            name = f"greenify/_vendor/pyuv/_cpyuv.cpython-311-aarch64-linux-{libc}.so"
+            module = archive.read(name)
+        assert module[:5] == b"\x7fELF\x02"
+        assert int.from_bytes(module[18:20], "little") == 183  # EM_AARCH64
+
+
+def test_bill_of_materials(dist: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(_wheel(dist, "3.11")) as archive:
+        bill = json.loads(
+            archive.read(f"greenify-{__version__}.dist-info/sboms/{sbom.NAME}").decode()
+        )
+    assert bill["metadata"]["component"]["version"] == __version__
+    found = {component["name"]: component["version"] for component in bill["components"]}
+    said = run(sys.executable, "-m", "greenify", "--version", cwd=ROOT).stdout
+    assert found == dict(re.findall(r"^(pyuv|libuv) +(\S+)", said, re.MULTILINE))
+
+
+def test_no_path_of_the_builder(dist: Path) -> None:
+    with zipfile.ZipFile(_wheel(dist, "3.11")) as archive:
+        for name in archive.namelist():
+            for path in (os.fsencode(ROOT), b"/tmp/"):
+                assert path not in archive.read(name) or name.endswith(".py"), name
