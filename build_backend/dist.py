@@ -181,9 +181,12 @@ def make_wheel(python, target, sdist, to):
     )
     with tempfile.TemporaryDirectory() as scratch:
         option = "--config-settings=--build-option=--plat-name=" + target.platform
-        pip = (sys.executable, "-m", "pip", "--python", python)
-        _run(*pip, "wheel", "--no-deps", option, "--wheel-dir", scratch, sdist, env=env)
-        [found] = Path(scratch).iterdir()
+        # With virtualenv's pip, which is newer than that of some Pythons, and older than none of them.
+        _run(sys.executable, "-m", "virtualenv", "--python", python, Path(scratch, "environment"))
+        pip = (Path(scratch, "environment", "bin", "python"), "-m", "pip")
+        wheels = Path(scratch, "wheels")
+        _run(*pip, "wheel", "--no-deps", option, "--wheel-dir", wheels, sdist, env=env)
+        [found] = wheels.iterdir()
         repaired = Path(scratch, "repaired")
         # Nothing is grafted: it looks at what the module needs, and says so in the wheel's name.  It can be
         # asked for a tag of its own machine and C library only.
