@@ -86,6 +86,7 @@ GOALS: tuple[Goal, ...] = (
     *_to_gevent(1.25, "sleepers-10000", "server-10000"),
     _within(1 / 1.3, "server-10000", "server-100"),
     *_to_gevent(1.0, "import-patch"),
+    *_to_gevent(1.1, "celery-sleep", "celery-http"),
     _to("asyncio", 3.0, "echo-100"),
     _to("uvloop", 1.3, "echo-100"),
     *(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -99,6 +100,23 @@ def _slow() -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def _redis() -> Iterator[str]:
+    found = shutil.which("redis-server")
+    if found is None:
+        raise Missing(
+            "redis-server is not installed, which the celery rows need: apt-get install redis-server"
+        )
+    for package in ("celery", "redis"):
+        if importlib.util.find_spec(package) is None:
+            raise Missing(f"{package} is not installed, which the celery rows need")
+    port = _free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        options = ("--bind", "127.0.0.1", "--save", "", "--maxclients", "4000", "--dir", folder)
+        with _serving([found, "--port", str(port), *options], port):
+            yield f"redis://127.0.0.1:{port}/"
+
+
+@contextlib.contextmanager
 def _certificate() -> Iterator[str]:
     try:
         import trustme
@@ -136,6 +154,7 @@ def _postgres() -> Iterator[str]:
 RESOURCES: dict[str, Callable[[], contextlib.AbstractContextManager[str]]] = {
     "nginx": _nginx,
     "slow": _slow,
+    "redis": _redis,
     "certificate": _certificate,
     "wrk": _wrk,
     "postgres": _postgres,

@@ -232,6 +232,20 @@ def _others() -> list[Workload]:
     return rows
 
 
+def _celery() -> list[Workload]:
+    layers = ("greenify", "gevent", "threads")
+    return [
+        Workload(
+            f"celery-{name}", "celery_tasks", function, bare=True, layers=layers, needs=needs,
+            **_n(2000, 40),
+        )
+        for name, function, needs in (
+            ("sleep", "napping", ("redis",)),
+            ("http", "fetching", ("redis", "nginx")),
+        )
+    ]  # fmt: skip
+
+
 def _gevent_loops() -> list[Workload]:
     return [
         Workload(f"gevent-{name}", "gevent_loops", function, layers=_LOOPS, **_n(number, quick))
@@ -255,6 +269,7 @@ WORKLOADS: dict[str, Workload] = {
         _scheduling(),
         _synchronising(),
         _others(),
+        _celery(),
         _gevent_loops(),
     )
     for row in rows
