@@ -35,6 +35,7 @@ OWNED = {
     "pyuv": "greenify.core.loop",
     "greenify._vendor": "greenify.core.loop",
     "plotly": "greenify.tracing.page",
+    "rich": "greenify.inspect.top",
 }
 
 # What a room may not import although it lies below: the descriptions of patches know nothing of the engine.

@@ -41,6 +41,7 @@ COMMANDS: dict[str, Subcommand] = {
     "stacks": Subcommand(
         "greenify.inspect.commands:stacks", "PID [THREAD]", "where everybody is there"
     ),
+    "top": Subcommand("greenify.inspect.top:top", "PID", "the same as ps, live"),
 }
 
 

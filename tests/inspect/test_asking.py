@@ -409,3 +409,14 @@ def test_a_signal_has_it_printed(tmp_path: Path) -> None:
     assert "Deadlock:\n" in result.stderr
     assert "worker-1 waits for Lock of stuck.py:9, held by worker-2" in result.stderr
     assert f'File "{script}", line 9, in hold' in result.stderr
+
+
+@pytest.mark.skipif(not hasattr(sys, "remote_exec"), reason="sys.remote_exec is of CPython 3.14")
+@pytest.mark.parametrize("greenify", [True, False])
+def test_a_process_that_was_not_prepared(greenify: bool) -> None:
+    # Its main thread sleeps on the hub, or runs.
+    ending = "time.sleep(1000)" if greenify else "while True: time.sleep(0.01)"
+    with running_python(
+        f"import os, time; print(os.getpid(), flush=True)\n{ending}", greenify=greenify
+    ) as program:
+        assert rows_of(int(program.readline()))["MainThread"]["kind"] == "main"
