@@ -80,6 +80,8 @@ def child_env(env: Mapping[str, str] | None = None) -> dict[str, str]:
         paths.append(str(package.parent))
     # Programs print in signal handlers, where a buffered object refuses to be entered once more.
     result["PYTHONUNBUFFERED"] = "1"
+    # Of the extra "hosts": it warns in every run of pytest that does not configure it.
+    result["PYTEST_ADDOPTS"] = "-p no:asyncio"
     result.update(env or {})
     if "PYTHONPATH" in result:
         paths.append(result["PYTHONPATH"])

@@ -83,7 +83,7 @@ def _load(wrk: str, port: int, connections: int, seconds: float) -> tuple[float,
         raise RuntimeError("no answer")
     percentiles = {
         percent: float(value) * _UNITS[scale]
-        for percent, value, scale in re.findall(r"(\d+)%\s+([\d.]+)(us|ms|s|m)\n", done.stdout)
+        for percent, value, scale in re.findall(r"(\d+)%\s+([\d.]+)(us|ms|s|m)\s*\n", done.stdout)
     }
     cost = float(taken) * _UNITS[unit] / int(number)
     return cost, percentiles["50"], percentiles["99"]

@@ -60,7 +60,7 @@ def test_after_marked():
 
 def run_pytest(here: Path, *args: str, code: int = 0) -> str:
     """The output of a run of pytest on `TESTS`."""
-    env = {"PYTEST_ADDOPTS": "", "COLUMNS": "200"}
+    env = {"COLUMNS": "200"}
     if not entry_points(group="pytest11", name="greenify"):
         # An older installation that can be edited: its entry points are of that day.
         metadata = here / "site" / "installed-0.dist-info"

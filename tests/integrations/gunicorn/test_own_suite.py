@@ -1,0 +1,102 @@
+"""gunicorn's own tests of running workers, from its source distribution, on our worker.
+
+`.ci/run` downloads it; by hand: ``pip download --no-deps --no-binary :all: -d build/gunicorn gunicorn``.
+They are copied, and the name of the worker that each starts is replaced.  gunicorn's other tests call its own
+workers' methods, or no worker at all.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.integrations.gunicorn.servers import GREENIFY, needs_gunicorn
+from tests.support import ROOT, child_env
+
+#: What is replaced in each module, and what by.
+OURS: Mapping[str, Sequence[tuple[str, str]]] = {
+    "test_signal_integration.py": [
+        ("'--worker-class', 'sync'", f"'--worker-class', '{GREENIFY}'"),
+    ],
+    "test_control_socket_integration.py": [
+        ("app_name, 'gthread'", f"app_name, '{GREENIFY}'"),
+        ("app_name, 'gevent'", f"app_name, '{GREENIFY}'"),
+        ("'--worker-class', 'sync'", f"'--worker-class', '{GREENIFY}'"),
+    ],
+    "test_gthread_keepalive_shutdown.py": [
+        ('"--worker-class", "gthread"', f'"--worker-class", "{GREENIFY}"'),
+    ],
+    "test_http2_live.py": [
+        ('WORKERS = ["gthread", "asgi"]', f'WORKERS = ["{GREENIFY}"]'),
+        ('WORKERS.append("gevent")', "pass"),
+    ],
+}
+
+OPTIONS = ("-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider")
+
+#: What a busy machine fails on gevent's worker, too: one second of keep-alive passes before the flood has.
+TIMED = "tests/test_http2_live.py::test_control_frame_flood_closes_with_enhance_your_calm"
+
+
+def source() -> Path | None:
+    """The source distribution of the version that is installed."""
+    try:
+        version = importlib.metadata.version("gunicorn")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    path = ROOT / "build" / "gunicorn" / f"gunicorn-{version}.tar.gz"
+    return path if path.exists() else None
+
+
+@needs_gunicorn
+@pytest.mark.skipif(source() is None, reason="needs gunicorn's sources in build/gunicorn: .ci/run")
+@pytest.mark.parametrize("module", OURS)
+def test_of_gunicorn_s_own(tmp_path: Path, module: str) -> None:
+    path = source()
+    assert path is not None
+    with tarfile.open(path) as archive:
+        root = path.name.removesuffix(".tar.gz")
+        wanted = [
+            member
+            for member in archive.getmembers()
+            if member.isfile()
+            and member.name.startswith((f"{root}/tests/support/", f"{root}/tests/{module}"))
+        ]
+        for member in wanted:
+            content = archive.extractfile(member)
+            assert content is not None
+            target = tmp_path / Path(member.name).relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content.read())
+    copy = tmp_path / "tests" / module
+    text = copy.read_text()
+    for theirs, ours in OURS[module]:
+        assert theirs in text, f"gunicorn's {module} no longer has {theirs}"
+        text = text.replace(theirs, ours)
+    copy.write_text(text)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    done = subprocess.run(
+        [sys.executable, *OPTIONS, "--deselect", TIMED, f"tests/{module}"],
+        cwd=tmp_path,
+        env=child_env(
+            {
+                "PYTEST_ADDOPTS": "",
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "HOME": str(tmp_path),
+                "PYTEST_TMP": str(tmp_path),
+            }
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=170,
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout, done.stdout
