@@ -166,6 +166,6 @@ for work in (bare, sleeps):
         time.sleep(0)
     sizes[work] = sizes[work]._stack_saved
     thread.join()
-assert sizes[bare] == sizes[sleeps] > 0, sizes
+assert sizes[bare] >= sizes[sleeps] > 0, sizes
 """
         )

@@ -6,7 +6,9 @@ import gc
 import os
 import select
 import socket
+import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -31,6 +33,13 @@ from tests.green._selecting.select_layers import (
 
 ET = select.EPOLLET
 ONESHOT = select.EPOLLONESHOT
+
+
+def closing_a_dead_one() -> AbstractContextManager[object]:
+    """What closing a queue gives whose descriptor has been closed: an error from CPython 3.15 on."""
+    if sys.version_info >= (3, 15):
+        return pytest.raises(OSError, match="Bad file descriptor")
+    return nullcontext()
 
 
 class TestObject:
@@ -105,7 +114,8 @@ class TestObject:
             second.close()
             with pytest.raises(OSError, match="Bad file descriptor"):
                 epoll.poll(timeout=LONG, maxevents=1)
-            epoll.close()
+            with closing_a_dead_one():
+                epoll.close()
 
     @both
     def test_collected(self, layer: Layer) -> None:
@@ -214,7 +224,8 @@ class TestManyUsers:
                 assert join() == [(r, select.EPOLLIN)]
             with pytest.raises(OSError, match="Bad file descriptor"):
                 epoll.poll(LONG)
-            epoll.close()
+            with closing_a_dead_one():
+                epoll.close()
 
     @every_way
     @both
