@@ -25,7 +25,7 @@ from greenify.core.workers import start_hidden
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
 
-__all__ = ["Ticker"]
+__all__ = ["Ticker", "await_gone"]
 
 # Seconds between two looks; whoever has had the interpreter for one to two of them lets the others run.
 _TICK = 0.01
@@ -135,8 +135,15 @@ class Ticker:
         self._ring()
         if not self._running.acquire(True, _PATIENCE):
             return
-        # The kernel still counts it for a moment, and from CPython 3.12 on a fork warns of that.
-        path = f"/proc/self/task/{self._native_id}"
-        limit = _monotonic() + _PATIENCE
-        while _exists(path) and _monotonic() < limit:
-            _native_sleep(0.00002)
+        await_gone(self._native_id)
+
+
+def await_gone(native_id: int) -> None:
+    """Wait, natively, until the kernel has forgotten a native thread that has ended.
+
+    It still counts it for a moment, and from CPython 3.12 on a fork warns of that.
+    """
+    path = f"/proc/self/task/{native_id}"
+    limit = _monotonic() + _PATIENCE
+    while _exists(path) and _monotonic() < limit:
+        _native_sleep(0.00002)

@@ -238,6 +238,17 @@ def _at_exit() -> None:
             _log("the trace cannot be written")
 
 
+def _before_fork() -> None:
+    if _current is not None:
+        _current._packer.pause()
+
+
+def _after_in_parent() -> None:
+    if _current is not None:
+        _current._packer.resume()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent)
 registry.on_new_hub(_new_hub)
 registry.before_close(_closing_hub)
 fork_hooks.append(_after_in_child)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from _thread import get_native_id
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -140,11 +141,13 @@ class Packer:
         self._ended: Any = _native_lock()
         self._ended.acquire()
         self._failed = False
+        self._native_id = 0
         start_hidden(self._run)
 
     def _run(self) -> None:
         # They are for the main thread.
         ticker._mask(signal.SIG_BLOCK, signal.valid_signals())
+        self._native_id = get_native_id()
         try:
             while not self._over:
                 self._bell.acquire(True, _PAUSE)
@@ -191,11 +194,28 @@ class Packer:
             self._failed = True
             logging.getLogger("greenify").exception("the trace cannot be written; it ends here")
 
-    def stop(self) -> None:
-        """Pack the rest, and end."""
+    def pause(self) -> None:
+        """End the thread, and wait for its end: before a fork.  What comes stays in memory."""
+        if self._over:
+            return
         self._over = True
         self._ring()
-        self._ended.acquire(True, _PATIENCE)
+        if self._ended.acquire(True, _PATIENCE):
+            ticker.await_gone(self._native_id)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._over = False
+        try:
+            start_hidden(self._run)
+        except RuntimeError:
+            # There is no thread to be had, as at the interpreter's end: `stop` packs what comes.
+            self._over = True
+            self._ended.release()
+
+    def stop(self) -> None:
+        """Pack the rest, and end."""
+        self.pause()
         self.pack()
         with self._busy:
             self._sink.close()
