@@ -58,6 +58,13 @@ def _within(at_least: float, row: str, base: str) -> Goal:
     return Goal(f"{row}: against {base}", (row, "greenify"), (base, "greenify"), at_least)
 
 
+def _observed(layer: str, at_least: float, *rows: str) -> list[Goal]:
+    return [
+        Goal(f"{layer}, {row}: against greenify", (row, layer), (row, "greenify"), at_least)
+        for row in rows
+    ]
+
+
 GOALS: tuple[Goal, ...] = (
     *_to_gevent(1.5, "echo-1"),
     *_to_gevent(2.0, "echo-100", "echo-1000"),
@@ -87,6 +94,8 @@ GOALS: tuple[Goal, ...] = (
     _within(1 / 1.3, "server-10000", "server-100"),
     *_to_gevent(1.0, "import-patch"),
     *_to_gevent(1.1, "celery-sleep", "celery-http"),
+    *_observed("greenify-traced", 1 / 2.5, "switch"),
+    *_observed("greenify-traced", 1 / 1.1, "requests-keep-alive", "requests-fresh"),
     _to("asyncio", 3.0, "echo-100"),
     _to("uvloop", 1.3, "echo-100"),
     *(

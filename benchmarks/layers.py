@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import sys
 from dataclasses import dataclass
 
@@ -49,6 +50,10 @@ _ALL = (
         "import greenify; greenify.patch_all()",
         launcher=("-m", "greenify"),
     ),
+    # Everything is written down and packed; where it is kept does not matter.
+    Layer(
+        "greenify-traced", f"import greenify; greenify.patch_all(); greenify.trace({os.devnull!r})"
+    ),
     Layer("gevent", "from gevent import monkey; monkey.patch_all()", ("gevent",)),
     Layer("eventlet", "import eventlet; eventlet.monkey_patch()", ("eventlet",)),
     Layer("gevent-libuv", _GEVENT_ON.format("libuv-cffi"), ("gevent",)),
@@ -70,7 +75,7 @@ LAYERS = {layer.name: layer for layer in _ALL}
 
 def version_of(layer: Layer) -> str:
     """The version of what makes the layer; Python's own where it is Python itself."""
-    if layer.name == "greenify":
+    if layer.name in ("greenify", "greenify-traced"):
         return str(importlib.import_module("greenify").__version__)
     if layer.packages:
         return importlib.metadata.version(layer.packages[0])

@@ -17,6 +17,8 @@ from benchmarks.sample import Sample
 __all__ = ["WORKLOADS", "Workload"]
 
 _COMMON = ("greenify", "gevent", "eventlet", "threads")
+# What observes is measured where it counts.
+_OBSERVED = (*_COMMON, "greenify-traced")
 _AIO = ("asyncio", "uvloop")
 _LOOPS = ("gevent", "gevent-libuv", "gevent-greenify")
 _FLOOR = ("floor",)
@@ -119,7 +121,9 @@ def _web() -> list[Workload]:
     ):
         how = _n(number, 20)
         both = (*_AIO, *_FLOOR)
-        rows.append(Workload(name, "web", function, idioms=both, needs=("nginx",), **how))
+        rows.append(
+            Workload(name, "web", function, layers=_OBSERVED, idioms=both, needs=("nginx",), **how)
+        )
     slow: dict[str, Any] = {
         "arguments": {"operations": 2000},
         "quick": {"operations": 20, "workers": 20},
@@ -168,7 +172,9 @@ def _scheduling() -> list[Workload]:
     parked: dict[str, Any] = {"arguments": {"threads": 5000}, "quick": {"threads": 100}}
     idle: dict[str, Any] = {"arguments": {"seconds": 2.0}, "quick": {"seconds": 0.2}}
     return [
-        Workload("switch", "scheduling", "switch", idioms=_AIO, **_n(100000, 1000)),
+        Workload(
+            "switch", "scheduling", "switch", layers=_OBSERVED, idioms=_AIO, **_n(100000, 1000)
+        ),
         Workload("spawn", "scheduling", "spawn", idioms=_AIO, **_n(8000, 100)),
         Workload("local-read", "scheduling", "read_local", **_n(1000000, 1000)),
         Workload("local-write", "scheduling", "write_local", **_n(1000000, 1000)),

@@ -5,9 +5,10 @@ an OS thread, and puts a `_Recorder` in the place of ``hub.ready``, through whic
 itself takes from the same queue as ever.  Another OS thread that has just read the attribute wakes as before,
 and nothing is lost but a record.
 
-An event is a few references to bytes on one list, `Record.out`, which `sinks` empties: 0.1 us.  Extending a
-list is one operation, so any thread may.  No signal handler runs in the middle of this file (`core.signals`),
-and what wakes is done before it is written down: whatever goes wrong here, nobody stays asleep.
+An event is the heads of its packets joined by its time, on one list, `Record.out`, which `sinks` empties.
+Appending to a list is one operation, so any thread may.  No signal handler runs in the middle of this file
+(`core.signals`), and what wakes is done before it is written down: whatever goes wrong here, nobody stays
+asleep.
 """
 
 from __future__ import annotations
@@ -66,8 +67,7 @@ class Record:
     """
 
     def __init__(self, process: int) -> None:
-        #: Packets as pairs of pieces: what comes before its time, and its time.  Whoever takes some away
-        #: takes pairs from the front.
+        #: Packets, one or several in a piece.  Whoever takes some away takes them from the front.
         self.out: list[bytes] = []
         self.process = process
         self.tracks: dict[int, Track] = {}
@@ -83,14 +83,17 @@ class Record:
         for g in tuple(self._loose):
             vars(g).pop(_ATTRIBUTE, None)
 
+    def put(self, stamp: bytes, *heads: bytes) -> None:
+        """Write down events of one moment."""
+        self.out.append(stamp.join((*heads, b"")))
+
     # Tracks.
 
     def add(self, track: Track) -> Track:
         """A new track, whose first event comes next."""
         self.tracks[track.uuid] = track
         if self._on:
-            # A pair, as all others are: without a time.
-            self.out.extend((track.described, b""))
+            self.out.append(track.described)
         return track
 
     def track_of(self, g: Any) -> Track:
@@ -111,7 +114,7 @@ class Record:
                 # Its calls alone are shown, for nobody sees it switched.
                 self._loose.add(thread)
             else:
-                self.out.extend((found.wait("waiting"), _stamp(_clock())))
+                self.put(_stamp(_clock()), found.wait("waiting"))
         if thread is not g:
             setattr(g, _ATTRIBUTE, found)
             self._loose.add(g)
@@ -124,7 +127,7 @@ class Record:
             name = name_by_ident(hub.ident) or f"thread {hub.ident}"
             found = self.add(Track(f"loop of {name}", LOOP, self.process, hub))
             setattr(hub.greenlet, _ATTRIBUTE, found)
-            self.out.extend((found.wait("threads"), _stamp(_clock())))
+            self.put(_stamp(_clock()), found.wait("threads"))
         return found
 
     def thread(self, name: str, hub: Hub) -> Track:
@@ -136,7 +139,6 @@ class Record:
     def begins(self, g: Any, me: Any) -> None:
         """`g` is a new thread or task, which is ready now; `me` has started it."""
         now = _clock()
-        stamp = _stamp(now)
         hub = g.hub
         track = self.thread(name_of_started(g), hub)
         self.add(track)
@@ -145,13 +147,10 @@ class Record:
         starter = getattr(me, _ATTRIBUTE, None) or self.track_of(me)
         flow = next(self._flows)
         notes = {"started by": starter.name, "at": stack_text(sys._getframe(1))}
-        self.out.extend(
-            (
-                wire.head(wire.INSTANT, starter.uuid, f"starts {track.name}", flow=flow),
-                stamp,
-                wire.head(wire.BEGIN, track.uuid, "ready", ends_flow=flow, notes=notes),
-                stamp,
-            )
+        self.put(
+            _stamp(now),
+            wire.head(wire.INSTANT, starter.uuid, f"starts {track.name}", flow=flow),
+            wire.head(wire.BEGIN, track.uuid, "ready", ends_flow=flow, notes=notes),
         )
 
     def woken(self, track: Track, by: Track, kernel: bool) -> None:
@@ -160,20 +159,14 @@ class Record:
         stamp = _LOW[now & 0x3FFF] + _high(now >> 14)
         if by.loop or kernel:
             # By news of the kernel, a timer or a callback: an arrow from there would say nothing.
-            self.out.extend((track.end, stamp, track.ready, stamp))
+            self.put(stamp, track.end, track.ready)
             return
         flow = next(self._flows)
-        self.out.extend(
-            (
-                wire.head(wire.INSTANT, by.uuid, f"wakes {track.name}", flow=flow),
-                stamp,
-                track.end,
-                stamp,
-                wire.head(
-                    wire.BEGIN, track.uuid, "ready", ends_flow=flow, notes={"woken by": by.name}
-                ),
-                stamp,
-            )
+        self.put(
+            stamp,
+            wire.head(wire.INSTANT, by.uuid, f"wakes {track.name}", flow=flow),
+            track.end,
+            wire.head(wire.BEGIN, track.uuid, "ready", ends_flow=flow, notes={"woken by": by.name}),
         )
 
     def call(self, name: str, caller: str, function: Callable[[], Any]) -> Any:
@@ -182,16 +175,11 @@ class Record:
         track: Track | None = getattr(g, _ATTRIBUTE, None)
         if track is None:
             track = self.track_of(g)
-        self.out.extend(
-            (
-                wire.head(wire.BEGIN, track.uuid, name, notes={"for": caller}),
-                _stamp(_clock()),
-            )
-        )
+        self.put(_stamp(_clock()), wire.head(wire.BEGIN, track.uuid, name, notes={"for": caller}))
         try:
             return function()
         finally:
-            self.out.extend((track.end, _stamp(_clock())))
+            self.put(_stamp(_clock()), track.end)
 
 
 class Watched:
@@ -235,7 +223,6 @@ class Watched:
     def _describe(self, g: Any) -> None:
         # What it does when the trace begins.
         track = self.record.track_of(g)
-        out = self.record.out
         now = _clock()
         current = thread_of(getcurrent())
         if g is current:
@@ -246,7 +233,7 @@ class Watched:
             state = track.ready
         else:
             state = track.wait(self._waits.text(g.gr_frame))
-        out.extend((track.end, _stamp(now), state, _stamp(now)))
+        self.record.put(_stamp(now), track.end, state)
         if g is current:
             self.loop.queued = WAITING
 
@@ -254,7 +241,7 @@ class Watched:
 
     def _switched(self) -> Callable[[Any, Any], None]:
         """The function that greenlet is given.  What it uses is at hand without a look-up of an attribute."""
-        extend = self.record.out.extend
+        put = self.record.out.append
         clock = _clock
         low = _LOW
         chained = self._chained
@@ -288,16 +275,17 @@ class Watched:
                     after = old.ready
                 else:
                     old.queued = WAITING
+                    old.since = now
                     after = self._after(old, origin, now)
-                old.since = now
                 queued = new.queued
                 if queued > QUEUED and now - queued > worst:
                     worst = now - queued
                 new.queued = RUNNING
+                # The time behind each head, and behind nothing.
                 if after:
-                    extend((old.end, stamp, after, stamp, new.end, stamp, new.run, stamp))
+                    put(stamp.join((old.end, after, new.end, new.run, b"")))
                 else:
-                    extend((old.end, stamp, new.end, stamp, new.run, stamp))
+                    put(stamp.join((old.end, new.end, new.run, b"")))
                 if now > tick:
                     tick = now + _TICK
                     self._count(stamp, worst)
@@ -323,12 +311,11 @@ class Watched:
                 after = old.ready
                 if old.queued <= WAITING:
                     old.queued = WAITING
+                    old.since = now
                     after = self._after(old, origin, now)
-                self.record.out.extend((old.end, stamp))
-                if after:
-                    self.record.out.extend((after, stamp))
+                self.record.put(stamp, old.end, *((after,) if after else ()))
             new.queued = RUNNING
-            self.record.out.extend((new.end, stamp, new.run, stamp))
+            self.record.put(stamp, new.end, new.run)
         except Exception:
             _log("a switch cannot be traced")
 
@@ -364,14 +351,12 @@ class Watched:
 
     def _sleep(self) -> None:
         loop = self.loop
-        out = self.record.out
-        stamp = _stamp(_clock())
-        out.extend((loop.end, stamp, loop.wait("sleeping"), stamp))
+        put = self.record.put
+        put(_stamp(_clock()), loop.end, loop.wait("sleeping"))
         try:
             Hub._sleep(self.hub)
         finally:
-            stamp = _stamp(_clock())
-            out.extend((loop.end, stamp, loop.run, stamp))
+            put(_stamp(_clock()), loop.end, loop.run)
 
     def _describe_counters(self) -> tuple[int, int, int]:
         found = []
@@ -390,7 +375,7 @@ class Watched:
         out = self.record.out
         hub = self.hub
         for uuid, value in ((ready, len(hub._queue)), (threads, len(hub.tasks)), (delay, worst)):
-            out.extend((wire.head(wire.COUNTER, uuid, value=value), stamp))
+            out.append(wire.head(wire.COUNTER, uuid, value=value) + stamp)
         if len(out) > _MUCH:
             self.record.on_much()
 
@@ -399,7 +384,7 @@ class Watched:
 _COUNTERS = (("ready", "threads"), ("threads", "threads"), ("delay", "ns"))
 
 # How many pieces are left to the next round of whoever takes them.
-_MUCH = 100_000
+_MUCH = 25_000
 
 
 class _Recorder:

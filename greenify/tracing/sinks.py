@@ -34,8 +34,8 @@ _close = original("os", "close")
 _PAUSE = 0.2
 
 # How many pieces are packed at a time, and how many may lie there before the program waits.
-_PIECES = 65_536
-_LIMIT = 1_000_000
+_PIECES = 16_384
+_LIMIT = 250_000
 
 # In naps of how many seconds it waits then, and how often at most.
 _NAP = 0.001
@@ -175,7 +175,6 @@ class Packer:
             out = self._out
             left = len(out)
             while left > 0:
-                # Pieces come in pairs, a packet and its time.
                 size = min(left, _PIECES)
                 block = b"".join(out[:size])
                 del out[:size]

@@ -138,17 +138,22 @@ _END_OF_FLOW = varint(48 << 3 | 1)
 class Stamps:
     """Times as bytes.  Always nine: a varint may be longer than it need be.
 
-    The two lowest come from a table, the others change every 16 microseconds.
+    The four lowest come from a table, two at a time; those above change every 0.27 seconds.
     """
+
+    _top = (-1, b"")
 
     LOW = tuple(bytes((n & 0x7F | 0x80, n >> 7 | 0x80)) for n in range(1 << 14))
 
-    @staticmethod
-    def high(number: int) -> bytes:
-        """The seven others, for a time shifted right by 14."""
-        found = [number >> 7 * i & 0x7F | 0x80 for i in range(7)]
-        found[-1] &= 0x7F
-        return bytes(found)
+    @classmethod
+    def high(cls, number: int) -> bytes:
+        """The seven others than the two lowest, for a time shifted right by 14."""
+        top = cls._top
+        if number >> 14 != top[0]:
+            found = [number >> 7 * i & 0x7F | 0x80 for i in range(2, 7)]
+            found[-1] &= 0x7F
+            top = cls._top = (number >> 14, bytes(found))
+        return cls.LOW[number & 0x3FFF] + top[1]
 
     @classmethod
     def of(cls, now: int) -> bytes:

@@ -118,7 +118,7 @@ def test_a_greenlet_that_is_used_again_is_another_track(tmp_path: Path) -> None:
         thread = threading.Thread(target=int, name=f"worker {i}")
         thread.start()
         thread.join()
-        time.sleep(0)
+        time.sleep(0.001)
     """
     picture = drawn(program, tmp_path)
     for i in range(3):
