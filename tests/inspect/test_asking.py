@@ -414,9 +414,16 @@ def test_a_signal_has_it_printed(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(sys, "remote_exec"), reason="sys.remote_exec is of CPython 3.14")
 @pytest.mark.parametrize("greenify", [True, False])
 def test_a_process_that_was_not_prepared(greenify: bool) -> None:
-    # Its main thread sleeps on the hub, or runs.
+    # Its main thread sleeps on the hub, beside a green thread, or it runs now and then.
     ending = "time.sleep(1000)" if greenify else "while True: time.sleep(0.01)"
     with running_python(
-        f"import os, time; print(os.getpid(), flush=True)\n{ending}", greenify=greenify
+        f"""
+        import os, threading, time
+        threading.Thread(target=time.sleep, args=(1000,), name="sleeper", daemon=True).start()
+        time.sleep(0)
+        print(os.getpid(), flush=True)
+        {ending}
+        """,
+        greenify=greenify,
     ) as program:
         assert rows_of(int(program.readline()))["MainThread"]["kind"] == "main"
