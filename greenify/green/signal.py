@@ -27,6 +27,7 @@ from greenify.green._copies.rest import complete
 from greenify.green._files.descriptor_io import runs_natively
 from greenify.green._processes.signalfd import open_signalfd
 from greenify.green._selecting.kernel_queues import number_of
+from greenify.green._threads import thread as threads
 from greenify.identity import current_thread_greenlet
 
 __all__ = [
@@ -216,6 +217,8 @@ def pthread_sigmask(how: int, mask: Iterable[int]) -> set[Any]:
         OSError: `how` is unknown.
     """
     hub = current_hub()
+    if threads.on_launch is None:
+        _begin_to_inherit(hub)
     if hub is None or hub.in_main():
         return _main_mask(how, mask)
     numbers = frozenset(map(int, mask))
@@ -225,8 +228,7 @@ def pthread_sigmask(how: int, mask: Iterable[int]) -> set[Any]:
     thread = current_thread_greenlet()
     before = _masks.get(thread)
     if before is None:
-        # A thread begins with the mask of whoever starts it; most never change theirs.
-        before = frozenset(map(int, _main_mask(_signal.SIG_BLOCK, ())))
+        before = _mask_of_main()
     if how == _signal.SIG_BLOCK:
         _masks[thread] = before | numbers
     elif how == _signal.SIG_UNBLOCK:
@@ -236,6 +238,24 @@ def pthread_sigmask(how: int, mask: Iterable[int]) -> set[Any]:
     else:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     return {_named(number) for number in before}
+
+
+def _begin_to_inherit(hub: core.Hub | None) -> None:
+    # A thread begins with the mask of its starter; as long as nobody has changed any, the main thread's.
+    if hub is not None:
+        mask = _mask_of_main()
+        for task in tuple(hub.tasks):
+            _masks.setdefault(task, mask)
+    threads.on_launch = _inherit
+
+
+def _inherit(thread: greenlet) -> None:
+    mask = _masks.get(current_thread_greenlet())
+    _masks[thread] = _mask_of_main() if mask is None else mask
+
+
+def _mask_of_main() -> frozenset[int]:
+    return frozenset(map(int, _main_mask(_signal.SIG_BLOCK, ())))
 
 
 # Whether the main thread has blocked the signal of the time slices, as far as it knows.

@@ -773,3 +773,38 @@ greenify.restore()
 assert mask() == {signal.SIGVTALRM, signal.SIGUSR1}
 """
         run_python(code, greenify=False, check=True)
+
+
+@pytest.mark.parametrize("mode", [False, "patch_all"], ids=["plain", "patched"])
+def test_a_thread_begins_with_its_starters_mask(mode: bool | str) -> None:
+    run_python(
+        """
+        import signal, threading
+        def mask():
+            return signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        def ask(after=None):
+            if after is not None:
+                after.wait()
+            found.append(mask())
+        def block():
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+            run(ask)
+        def run(function):
+            thread = threading.Thread(target=function)
+            thread.start()
+            thread.join()
+        found = []
+        changed = threading.Event()
+        early = threading.Thread(target=ask, args=(changed,))
+        early.start()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        changed.set()
+        early.join()
+        run(block)
+        run(ask)
+        assert found == [set(), {signal.SIGUSR1, signal.SIGUSR2}, {signal.SIGUSR1}], found
+        assert mask() == {signal.SIGUSR1}
+        """,
+        greenify=mode,
+        check=True,
+    )

@@ -295,6 +295,10 @@ def _exit() -> None:
 _exiting = False  # spares every start of a thread a call
 
 
+#: Called in the starter with each thread that is about to be started, if somebody wants to know.
+on_launch: Callable[[GreenThread], None] | None = None
+
+
 def _launch(
     function: Callable[..., object],
     args: tuple[Any, ...],
@@ -315,6 +319,8 @@ def _launch(
     if hub.foreign():
         return _launch_there(hub, function, args, kwargs, handle)
     thread = _make(hub, function, args, kwargs, handle)
+    if on_launch is not None:
+        on_launch(thread)
     hub.start(thread)
     if slices.allowed and not slices.armed:
         slices.arm()
@@ -349,6 +355,8 @@ def _launch_there(
 
     def make() -> None:
         thread = _make(hub, function, args, kwargs, handle)
+        if on_launch is not None:
+            on_launch(thread)
         made.append(thread.ident)
         ready.set()
         hub.start(thread)
