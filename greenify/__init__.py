@@ -137,6 +137,9 @@ if TYPE_CHECKING:
         Trace,
         trace,
     )
+    from greenify.watching import (
+        watch,
+    )
 
 __all__ = [
     "LIBRARIES",
@@ -213,6 +216,7 @@ __all__ = [
     "stats",
     "stop",
     "trace",
+    "watch",
     "with_timeout",
 ]
 
@@ -318,6 +322,7 @@ _HOMES = {
         "Trace",
         "trace",
     ),
+    "greenify.watching": ("watch",),
 }
 _home_of = {name: home for home, names in _HOMES.items() for name in names}
 

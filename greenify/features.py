@@ -96,6 +96,14 @@ class Feature:
 
 _ROWS: tuple[Feature, ...] = (
     Feature(
+        "watch",
+        seconds,
+        "greenify.watching:turn_on",
+        "SECONDS",
+        "0.1",
+        ("report who keeps the others waiting for longer (0.1)",),
+    ),
+    Feature(
         "trace",
         file_name,
         "greenify.tracing.turned_on:begin",

@@ -201,6 +201,16 @@ class RunningPython:
                 return self._lines[self._read - 1].rstrip("\n")
         raise self.failure("no further line of output")
 
+    def wait_for_error(self, text: str, timeout: float | None = None) -> None:
+        """Wait until `text` stands in the standard error; fails the test when it does not come."""
+        with self._changed:
+            if self._changed.wait_for(
+                lambda: text in self.stderr or self._ended == 2, timeout or self.timeout
+            ):
+                if text in self.stderr:
+                    return
+        raise self.failure(f"{text!r} does not come in the standard error")
+
     def send_signal(self, number: int) -> None:
         self.process.send_signal(number)
 

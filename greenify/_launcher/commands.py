@@ -31,6 +31,11 @@ class Subcommand:
 
 #: By the names of the commands.
 COMMANDS: dict[str, Subcommand] = {
+    "doctor": Subcommand(
+        "greenify._launcher.doctor:main",
+        "file [arg] ...",
+        "run a program, and say who kept the others waiting",
+    ),
     "trace-report": Subcommand(
         "greenify.tracing.command:main",
         "FILE",

@@ -48,6 +48,7 @@ _native_lock = _thread.allocate_lock
 _start_native = _thread.start_new_thread
 _write = os.write
 _get_ident = _thread.get_ident
+_get_native_id = _thread.get_native_id
 
 
 class Hub(Cycle):
@@ -55,6 +56,7 @@ class Hub(Cycle):
 
     def __init__(self) -> None:
         self.ident = _get_ident()
+        self.native_id = _get_native_id()
         self.pid = os.getpid()
         #: Whoever wakes appends to it.  A trace puts a recorder of that in its place, for the same queue.
         self.ready: deque[Any] = deque()

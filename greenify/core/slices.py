@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import _thread
 import atexit
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import getcurrent
 
 from greenify.core import registry as _registry
-from greenify.core.ticker import Ticker
+from greenify.core import ticker as _ticker
 
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
@@ -88,7 +87,10 @@ _interrupt_main: Any = _thread.interrupt_main
 #: for tenths of a second.
 on_stuck: list[Callable[[Hub], None]] = []
 
-_ticker: Ticker | None = None
+# After how many looks at the same round that is.
+_STUCK = 10
+
+_hub: Hub | None = None  # the main thread's
 _overdue = -1  # the round of the ready queue that has taken for long by the wall clock
 
 
@@ -119,53 +121,45 @@ def arm() -> None:
     _start_ticker()
 
 
+class _ByWallClock:
+    """Notices who has the interpreter for long without computing: on the ticker's thread."""
+
+    tick = _ticker.TICK
+    _looks = 0
+
+    def look(self, turns: int, still: bool, due: float) -> None:
+        # The handler runs in the main thread as if the signal had come, and no system call is interrupted.
+        global _overdue
+        if still and armed:
+            _overdue = turns
+            _interrupt_main(SIGNAL)
+        self._looks = self._looks + 1 if still else 0
+        if still and not self._looks % _STUCK and _hub is not None:
+            for function in on_stuck:
+                function(_hub)
+
+    def asleep(self) -> None:
+        pass
+
+    def idle(self) -> None:
+        # There are no green threads left.
+        hub = _hub
+        disarm()
+        if hub is not None and hub.tasks:
+            hub.call_from_thread(arm)  # one that has just come relies on it
+
+
+_by_wall_clock = _ByWallClock()
+
+
 def _start_ticker() -> None:
-    global _ticker
-    hub = _registry.current_hub()
-    if hub is not None and _ticker is None:
+    global _hub
+    _hub = hub = _registry.current_hub()
+    if hub is not None:
         try:
-            _ticker = Ticker(hub, _is_overdue, _is_stuck, _is_idle)
+            _ticker.attach(hub, _by_wall_clock)
         except RuntimeError:
             pass  # there is no thread to be had: slices come by processor time alone
-
-
-def _is_overdue(turns: int) -> None:
-    # On the ticker's thread.  The handler runs in the main thread as if the signal had come, and no system
-    # call is interrupted.
-    global _overdue
-    if armed:
-        _overdue = turns
-        _interrupt_main(SIGNAL)
-
-
-def _is_stuck(hub: Hub) -> None:
-    # On the ticker's thread.
-    for function in on_stuck:
-        function(hub)
-
-
-def _is_idle() -> None:
-    # On the ticker's thread: there are no green threads left.
-    global _ticker
-    hub = _registry.home_hub()
-    _ticker = None
-    disarm()
-    if hub.tasks:
-        hub.call_from_thread(arm)  # one that has just come relies on it
-
-
-def _stop_ticker() -> None:
-    global _ticker
-    ticker = _ticker
-    if ticker is not None:
-        _ticker = None
-        ticker.stop()
-
-
-def _restart_ticker() -> None:
-    # After a fork, before which it has been stopped.
-    if armed and _registry.is_main_thread():
-        _start_ticker()
 
 
 def disarm() -> None:
@@ -174,7 +168,8 @@ def disarm() -> None:
     if armed:
         armed = False
         _setitimer(TIMER, 0.0)
-        _stop_ticker()
+        if _hub is not None:
+            _ticker.detach(_hub, _by_wall_clock)
 
 
 @contextmanager
@@ -248,12 +243,11 @@ def _ours(frame: FrameType | None) -> bool:
 
 def forked() -> None:
     """In the child: neither timers nor threads are inherited."""
-    global armed, _ticker
+    global armed, _hub
     armed = False
-    _ticker = None
+    _hub = None
+    _ticker.forget_all()
 
-
-os.register_at_fork(before=_stop_ticker, after_in_parent=_restart_ticker)
 
 # Handlers and modules are taken apart at the interpreter's end.
 atexit.register(allow, False)

@@ -1,13 +1,13 @@
-"""A native thread that notices who has the interpreter for long without computing.
+"""A native thread that looks at a hub by the wall clock, for those who want to know how long it does what.
 
 The timer of the time slices runs only while the process computes.  A loop of calls that wait in C does not,
 and a timer by the wall clock would interrupt system calls of C code (EINTR) and wake an idle process.  So a
-native thread looks at the hub every 10 ms.  If the ready queue has not gone round since the last look, it
-has the slices' handler run in the main thread, as if the signal had come; no signal is sent.
+native thread looks at the hub every 10 ms: whether the ready queue has gone round since the last look.  The
+time slices ask for that (`slices.py`), and the watch does (`greenify.watching`); one thread serves both.
 
 The thread stands still while the hub sleeps, and the end of the sleep ends that: it costs a program that
-idles for longer than a tick a switch of threads now and then, and all others nothing.  It ends when there
-are no more green threads, and before a fork.
+idles for longer than a tick a switch of threads now and then, and all others nothing.  It ends when nobody
+asks any more, and before a fork.
 """
 
 from __future__ import annotations
@@ -17,69 +17,80 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.workers import start_hidden
 
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
 
-__all__ = ["Ticker", "await_gone"]
+__all__ = ["TICK", "Looker", "attach", "await_gone", "detach", "forget_all", "native_lock", "ring"]
 
-# Seconds between two looks; whoever has had the interpreter for one to two of them lets the others run.
-_TICK = 0.01
+#: Seconds between two looks; whoever has had the interpreter for one to two of them lets the others run.
+TICK = 0.01
 
-# After how many looks at the same round somebody asks what has become of the signals.
-_STUCK = 10
+# While a hub without green threads stands still, the looks become as rare as this.
+_RARE = 0.16
 
 # From CPython 3.14 on faulthandler stops at a thread that has not begun ("freed thread state"), and shows
 # nothing of the others.  With real threads there is none in sight when `Thread.start` has returned.
 _IS_SHOWN = sys.version_info >= (3, 14)
 
-# How many seconds `stop` waits for the end of the thread, which comes as soon as it gets the interpreter.
+# How many seconds `detach` waits for the end of the thread, which comes as soon as it gets the interpreter.
 _PATIENCE = 1.0
 
 _mask = signal.pthread_sigmask
-_native_lock = _thread.allocate_lock
+native_lock = _thread.allocate_lock
 _native_sleep = time.sleep
 _exists = os.path.exists
-_monotonic = time.monotonic
 _get_native_id = _thread.get_native_id
+_get_ident = _thread.get_ident
 
 
-class Ticker:
-    """Looks at `hub` from a native thread, until `stop` or until there is nothing to look at.
+class Looker(Protocol):
+    """Who wants to know.  Everything is called on the native thread; exceptions would end that."""
 
-    Args:
-        overdue: called on the native thread as ``overdue(turns)`` when the hub's rounds have stood still
-            since the last look.
-        stuck: called there as ``stuck(hub)`` each time they have stood still for a tenth of a second more.
-        idle: called there when the hub has no tasks any more, at the end of the thread.
+    #: Seconds between two looks, at most.
+    tick: float
+
+    def look(self, turns: int, still: bool, due: float) -> object:
+        """The hub is awake.
+
+        Args:
+            turns: the rounds of its ready queue.
+            still: whether there have been none since the last look.
+            due: when the look was due, on the engine's clock: it is late if somebody keeps the interpreter.
+        """
+
+    def asleep(self) -> object:
+        """The hub sleeps, and there is no look before it wakes; or the thread ends."""
+
+    def idle(self) -> object:
+        """The hub has no green threads: who does not care for it without is to `detach`."""
+
+
+class _Ticker:
+    """The native thread of one hub.
 
     Raises:
         RuntimeError: no thread can be started.
     """
 
-    def __init__(
-        self,
-        hub: Hub,
-        overdue: Callable[[int], object],
-        stuck: Callable[[Hub], object],
-        idle: Callable[[], object],
-    ) -> None:
+    def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._overdue = overdue
-        self._stuck = stuck
-        self._idle = idle
+        self.lookers: dict[Looker, None] = {}
         self._over = False
+        self._ident = 0
         self._native_id = 0
         # Who is to look at once releases the one; the thread holds the other while it runs.
-        self._bell: Any = _native_lock()
+        self._bell: Any = native_lock()
         self._bell.acquire()
-        self._running: Any = _native_lock()
+        self._running: Any = native_lock()
         self._running.acquire()
-        begun: Any = _native_lock()
+
+    def start(self) -> None:
+        begun: Any = native_lock()
         begun.acquire()
         start_hidden(self._run, begun)
         if _IS_SHOWN:
@@ -89,52 +100,67 @@ class Ticker:
         begun.release()
         # Signals are for the main thread: here one would neither end a wait of C code nor stay for `sigwait`.
         _mask(signal.SIG_BLOCK, signal.valid_signals())
+        self._ident = _get_ident()
         self._native_id = _get_native_id()
         try:
             self._look()
+            for looker in tuple(self.lookers):
+                looker.asleep()
         finally:
             self._running.release()
 
     def _look(self) -> None:
         hub = self._hub
         seen = -1
-        looks = 0
-        while not self._over:
-            self._bell.acquire(True, _TICK)
+        pause = rare = TICK
+        while True:
+            due = _monotonic() + pause
+            rung = self._bell.acquire(True, pause)
             if self._over:
                 return
-            if not hub.tasks:
-                self._idle()
-                return
+            if rung:
+                seen = -1
+                due = _monotonic()
+            lookers = tuple(self.lookers)
             turns = hub.turns
-            if turns != seen:
-                seen = turns
-                looks = 0
-            elif not hub.sleeping:
-                self._overdue(turns)
-                looks += 1
-                if not looks % _STUCK:
-                    self._stuck(hub)
+            still = turns == seen
+            seen = turns
+            if not hub.tasks:
+                for looker in lookers:
+                    looker.idle()
+                if self._over:
+                    return
+                rare = min(2 * rare, _RARE) if still else TICK
             else:
-                # It has slept for a whole tick.
-                hub.on_wake = self._ring
-                if hub.sleeping:
-                    self._bell.acquire()
-                    seen = -1
-                hub.on_wake = None
+                rare = TICK
+            if not (still and hub.sleeping):
+                for looker in lookers:
+                    looker.look(turns, still, due)
+                pause = max(rare, min([TICK, *(looker.tick for looker in lookers)]))
+                continue
+            # It has slept for a whole tick.
+            for looker in lookers:
+                looker.asleep()
+            hub.on_wake = self.ring
+            if hub.sleeping and not self._over:
+                self._bell.acquire()
+                seen = -1
+            hub.on_wake = None
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """Have it look at once.  Any thread."""
         try:
             self._bell.release()
         except RuntimeError:
             pass  # it has been rung, and not heard yet
 
     def stop(self) -> None:
-        """End the thread, and wait for its end.  Not on the thread itself."""
+        """End the thread, and wait for its end.  On the thread itself: only that it is to end."""
         self._over = True
-        self._ring()
-        if not self._running.acquire(True, _PATIENCE):
+        self.ring()
+        if self._ident == _get_ident() or not self._running.acquire(True, _PATIENCE):
             return
+        self._running.release()
         await_gone(self._native_id)
 
 
@@ -147,3 +173,81 @@ def await_gone(native_id: int) -> None:
     limit = _monotonic() + _PATIENCE
     while _exists(path) and _monotonic() < limit:
         _native_sleep(0.00002)
+
+
+_tickers: dict[Hub, _Ticker] = {}
+# Those that a fork has stopped, with who has been looking.
+_stopped: list[tuple[Hub, tuple[Looker, ...]]] = []
+
+
+def attach(hub: Hub, looker: Looker) -> None:
+    """Have `looker` look at `hub`; nothing if it does.  Any thread.
+
+    Raises:
+        RuntimeError: no thread can be started.
+    """
+    ticker = _tickers.get(hub)
+    if ticker is not None:
+        ticker.lookers[looker] = None
+        if _tickers.get(hub) is ticker:
+            ticker.ring()
+            return
+    ticker = _Ticker(hub)
+    ticker.lookers[looker] = None
+    _tickers[hub] = ticker
+    try:
+        ticker.start()
+    except BaseException:
+        if _tickers.get(hub) is ticker:
+            del _tickers[hub]
+        raise
+
+
+def detach(hub: Hub, looker: Looker) -> None:
+    """End what `attach` has begun; the thread ends with the last one.  Any thread."""
+    ticker = _tickers.get(hub)
+    if ticker is None:
+        return
+    ticker.lookers.pop(looker, None)
+    if not ticker.lookers:
+        if _tickers.get(hub) is ticker:
+            del _tickers[hub]
+        for other in tuple(ticker.lookers):
+            attach(hub, other)  # it has come meanwhile, and has been told that this one does for it
+        ticker.stop()
+
+
+def ring(hub: Hub) -> bool:
+    """Have those who look at `hub` look soon; False if there is nobody."""
+    ticker = _tickers.get(hub)
+    if ticker is None:
+        return False
+    ticker.ring()
+    return True
+
+
+def _stop_all() -> None:
+    # Before a fork: threads are not inherited, and from CPython 3.12 on it warns of them.
+    for hub, ticker in tuple(_tickers.items()):
+        _tickers.pop(hub, None)
+        _stopped.append((hub, tuple(ticker.lookers)))
+        ticker.stop()
+
+
+def _restart_all() -> None:
+    while _stopped:
+        hub, lookers = _stopped.pop()
+        for looker in lookers:
+            try:
+                attach(hub, looker)
+            except RuntimeError:
+                pass  # there is no thread to be had
+
+
+def forget_all() -> None:
+    """In the child of a fork: neither the threads nor the hubs are there."""
+    _tickers.clear()
+    _stopped.clear()
+
+
+os.register_at_fork(before=_stop_all, after_in_parent=_restart_all)

@@ -1,6 +1,7 @@
 """pytest's plugin: ``pytest --greenify`` patches before the tests' modules are imported.
 
-It does nothing, and imports nothing more of greenify, unless the option or the marker is there.
+``--greenify-fail-blocked=0.1`` fails the tests in which one green thread keeps the others waiting for longer.
+It does nothing, and imports nothing more of greenify, unless an option or the marker is there.
 """
 
 from __future__ import annotations
@@ -8,22 +9,49 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from greenify.watching import Report, Watch
 
 __all__ = ["plugin"]
 
 _OPTION = "--greenify"
+_FAIL_BLOCKED = "--greenify-fail-blocked"
 _late = pytest.StashKey[list[str]]()
+_watch: pytest.StashKey[tuple[Watch, list[Report]]] = pytest.StashKey()
 _block = pytest.StashKey[AbstractContextManager[None]]()
+
+
+def _fail_if_blocked(item: pytest.Item) -> None:
+    if _watch not in item.config.stash:
+        return
+    watch, found = item.config.stash[_watch]
+    watch.flush()
+    ended = [report for report in found if report.ended]
+    found.clear()
+    if ended:
+        worst = max(ended, key=lambda report: report.seconds)
+        more = f"\n(and {len(ended) - 1} more, shorter)" if len(ended) > 1 else ""
+        pytest.fail(f"{worst}{more}", pytrace=False)
 
 
 class Plugin:
     """What pytest calls: an object, for pytest takes no module that hides its names."""
 
     def pytest_addoption(self, parser: pytest.Parser) -> None:
-        """Add ``--greenify``."""
-        parser.getgroup("greenify").addoption(
+        """Add the options."""
+        group = parser.getgroup("greenify")
+        group.addoption(
+            _FAIL_BLOCKED,
+            type=float,
+            default=None,
+            metavar="SECONDS",
+            help="fail the tests in which one green thread keeps the others waiting for longer",
+        )
+        group.addoption(
             _OPTION,
             action="store_true",
             default=False,
@@ -49,6 +77,20 @@ class Plugin:
             "greenify(only=None, skip=None): run this test, with its fixtures, patched, then take that back; "
             "the arguments are those of greenify.patched()",
         )
+        seconds = config.getoption(_FAIL_BLOCKED)
+        if seconds is not None:
+            if not 0 < seconds < float("inf"):
+                raise pytest.UsageError(f"{_FAIL_BLOCKED}: that is no positive number: {seconds}")
+            from greenify.watching import Watch
+
+            found: list[Report] = []
+            config.stash[_watch] = Watch(seconds, found.append), found
+
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """End the watch."""
+        watch, _ = config.stash.get(_watch, (None, None))
+        if watch is not None:
+            watch.stop()
 
     def pytest_report_header(self, config: pytest.Config) -> list[str]:
         """Say that the run is patched, and what was out of reach."""
@@ -70,11 +112,20 @@ class Plugin:
             block.__enter__()
             item.stash[_block] = block
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Fail the test if the loop was kept in it, or in its fixtures before."""
+        result = yield
+        _fail_if_blocked(item)
+        return result
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         """Take back what the marker has patched, after the test's fixtures."""
         try:
-            return (yield)
+            result = yield
+            _fail_if_blocked(item)
+            return result
         finally:
             block = item.stash.get(_block, None)
             if block is not None:

@@ -12,6 +12,39 @@ import pytest
 
 from tests.support import child_env
 
+BLOCKED = """
+import ctypes, threading, time
+import pytest
+
+usleep = ctypes.CDLL(None).usleep
+
+@pytest.fixture
+def slow():
+    yield
+    call()
+
+def block():
+    usleep(500_000)  # here
+
+def call():
+    thread = threading.Thread(target=block, name="culprit")
+    thread.start()
+    thread.join()
+
+def test_blocks():
+    call()
+
+def test_blocks_at_its_end(slow):
+    pass
+
+def test_waits():
+    threads = [threading.Thread(target=time.sleep, args=(0.001,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+
 PLUGIN = "greenify.integrations.pytest_plugin:plugin"
 
 CONFTEST = """
@@ -112,6 +145,22 @@ def test_a_wrong_argument_fails_the_run_clearly(tmp_path: Path) -> None:
     output = run_pytest(tmp_path, "test_wrong.py", code=os.EX_OK + 1)
     assert "UnknownPatchError" in output
     assert "1 error" in output or "1 failed" in output
+
+
+def test_a_test_that_keeps_the_loop_fails(tmp_path: Path) -> None:
+    (tmp_path / "test_blocked.py").write_text(BLOCKED)
+    # Its plugin imports all of it after a failure.
+    quick = ("-p", "no:hypothesispytest")
+    output = run_pytest(
+        tmp_path, *quick, "--greenify", "--greenify-fail-blocked=0.1", "test_blocked.py", code=1
+    )
+    # What a fixture does at its end is an error, beside the test that has passed.
+    assert "1 failed, 2 passed, 1 error" in output
+    assert output.count("culprit has kept the loop for ") == 2
+    assert output.count("in block: usleep(500_000)  # here") == 2
+    run_pytest(tmp_path, *quick, "--greenify", "--greenify-fail-blocked=60", "test_blocked.py")
+    output = run_pytest(tmp_path, "--greenify-fail-blocked=0", "test_blocked.py", code=4)
+    assert "--greenify-fail-blocked: that is no positive number" in output
 
 
 @pytest.mark.skipif(

@@ -54,10 +54,13 @@ _setprofile_of_new = threading.setprofile
 _local = _thread._local()
 
 
+# What runs on native threads that are no threads of the program: behind the time slices and the watch.
+_HIDDEN = ("greenify.core.ticker", "greenify.watching.telling")
+
+
 def _is_tickers(frame: FrameType | None) -> bool:
-    # Of the native thread behind the time slices, which is no thread of the program.
     while frame is not None:
-        if frame.f_globals.get("__name__") == "greenify.core.ticker":
+        if frame.f_globals.get("__name__") in _HIDDEN:
             return True
         frame = frame.f_back
     return False
