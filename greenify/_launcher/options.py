@@ -6,6 +6,7 @@ program's.  argparse cannot do that: it takes options out of the program's argum
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,7 +15,10 @@ from greenify._launcher.commands import COMMANDS
 from greenify.errors import GreenifyError
 from greenify.features import FEATURES
 
-__all__ = ["HELP", "Command", "UsageError", "parse", "sections"]
+__all__ = ["HELP", "UNKNOWN", "Command", "UsageError", "parse", "sections"]
+
+#: What Python says of a long option that it does not know.
+UNKNOWN = "Unknown option:" if sys.version_info >= (3, 14) else "unknown option"
 
 HELP = """\
 usage: {prog} [option] ... [-c cmd | -m mod | file | -] [arg] ...
@@ -152,7 +156,7 @@ def _long(command: Command, arg: str, rest: list[str]) -> bool:
         command.children = True
         return False
     if equals or name not in ("--help", "--version", "--list"):
-        raise UsageError(f"unknown option {arg}")
+        raise UsageError(f"{UNKNOWN} {arg}")
     if name == "--list":
         command.kind = "list"
         return not any(option.startswith(("--only", "--skip")) for option in rest)
@@ -164,7 +168,7 @@ def _feature(command: Command, arg: str, rest: list[str]) -> None:
     name, equals, value = arg.removeprefix("--").partition("=")
     feature = FEATURES[name]
     if feature.metavar is None and equals:
-        raise UsageError(f"unknown option {arg}")
+        raise UsageError(f"{UNKNOWN} {arg}")
     if not equals:
         value = _value(f"--{name}", rest) if feature.default is None else feature.default
     try:

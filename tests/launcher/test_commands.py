@@ -11,7 +11,7 @@ import pytest
 from greenify import features
 from greenify._launcher import commands
 from greenify._launcher.commands import COMMANDS, Subcommand
-from greenify._launcher.options import Command, UsageError, parse, sections
+from greenify._launcher.options import UNKNOWN, Command, UsageError, parse, sections
 from greenify.errors import PatchError
 from greenify.features import FEATURES, Feature
 from tests.launcher.compare import run
@@ -98,7 +98,7 @@ class TestFeatures:
             (["--blink=inf"], "--blink=inf: that is no positive number of seconds"),
             (["--draw"], "Argument expected for the --draw option"),
             (["--draw="], "--draw=: that is no name of a file"),
-            (["--loud=1"], "unknown option --loud=1"),
+            (["--loud=1"], f"{UNKNOWN} --loud=1"),
             (["--at", "SIGNOTHING"], "--at=SIGNOTHING: there is no such signal"),
         ],
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import greenify
-from greenify._launcher.options import Command, UsageError, parse
+from greenify._launcher.options import UNKNOWN, Command, UsageError, parse
 from greenify.patches.selection import LIBRARIES, ORDER
 from tests.launcher.compare import Outcome, assert_same, run
 from tests.support import child_env
@@ -69,9 +69,9 @@ class TestParse:
             (["-im"], "Argument expected for the -m option"),
             (["--only"], "Argument expected for the --only option"),
             (["-z"], "Unknown option: -z"),
-            (["--frobnicate"], "unknown option --frobnicate"),
-            (["--list=x"], "unknown option --list=x"),
-            (["--on", "x"], "unknown option --on"),
+            (["--frobnicate"], f"{UNKNOWN} --frobnicate"),
+            (["--list=x"], f"{UNKNOWN} --list=x"),
+            (["--on", "x"], f"{UNKNOWN} --on"),
         ],
     )
     def test_mistakes(self, args: list[str], message: str) -> None:
