@@ -67,7 +67,12 @@ class TestWheel:
         assert metadata["Version"] == __version__
         assert metadata["Requires-Python"] == ">=3.10"
         requires = metadata.get_all("Requires-Dist", [])
-        assert [each for each in requires if "extra ==" not in each] == ["greenlet>=3.0"]
+        assert [each for each in requires if "extra ==" not in each] == [
+            'greenlet>=3.0; python_version < "3.13"',
+            'greenlet>=3.1; python_version == "3.13"',
+            'greenlet>=3.2.3; python_version == "3.14"',
+            'greenlet>=3.5.1; python_version >= "3.15"',
+        ]
         extras = {
             "bench",
             "celery",
