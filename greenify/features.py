@@ -9,13 +9,15 @@ only then.
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greenify.errors import PatchError
+
+if TYPE_CHECKING:
+    import signal
 
 __all__ = ["FEATURES", "Feature", "ask", "turn_on", "value", "wanted"]
 
@@ -40,6 +42,9 @@ def file_name(text: str) -> str:
 
 def signal_number(text: str) -> signal.Signals:
     """The name of a signal, with or without SIG in front, or its number."""
+    # Not at the top: the launcher reads its options before the program's folder has left sys.path.
+    import signal
+
     try:
         if text.isdecimal():
             return signal.Signals(int(text))
