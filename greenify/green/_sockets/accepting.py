@@ -24,6 +24,7 @@ from typing import Any
 __all__ = ["BUSY", "try_accept"]
 
 _native: Any = _socket.socket
+_family = _native.family.__get__
 _accept = _native._accept
 _fileno = _native.fileno
 _settimeout = _native.settimeout
@@ -34,6 +35,8 @@ _poll = select.poll
 
 _TAKE = fcntl.LOCK_EX | fcntl.LOCK_NB
 _RELEASE = fcntl.LOCK_UN
+# The end of what can be received; nothing on other systems, whose `accept` says by itself that there is one.
+_END: int = getattr(select, "POLLRDHUP", 0)
 # The byte that is locked: one that nobody else has a reason to lock.
 _BYTE = (1, 1 << 40)
 
@@ -81,20 +84,36 @@ def try_accept(sock: Any, waited: bool) -> tuple[int, Any] | None:
                 try:
                     return _accept(sock)  # type: ignore[no-any-return]
                 except BlockingIOError:
-                    if waited:
-                        return None
-                    raise
-            try:
-                _settimeout(sock, 0.0)
-                return _accept(sock)  # type: ignore[no-any-return]
-            except BlockingIOError:
-                return None
-            finally:
-                if _fileno(sock) >= 0:
-                    _settimeout(sock, None)
+                    if not waited:
+                        raise
+            else:
+                try:
+                    _settimeout(sock, 0.0)
+                    return _accept(sock)  # type: ignore[no-any-return]
+                except BlockingIOError:
+                    pass
+                finally:
+                    if _fileno(sock) >= 0:
+                        _settimeout(sock, None)
         finally:
             if _fileno(sock) >= 0:
                 _lockf(fd, _RELEASE, *_BYTE)
+    _refuse_ended(sock)
+    return None
+
+
+def _refuse_ended(sock: Any) -> None:
+    """Raise EINVAL, as an ``accept`` that blocks, for a local listener that has been shut down.
+
+    To be called when its queue is empty.  An ``accept`` that does not block says no more than that.
+    """
+    fd = _fileno(sock)
+    if fd < 0 or _family(sock) != _socket.AF_UNIX:
+        return
+    poll = _poll()
+    poll.register(fd, _END)
+    if any(events & _END for _, events in poll.poll(0)):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
 
 def _without_lock(sock: Any) -> tuple[int, Any] | None:
@@ -103,4 +122,6 @@ def _without_lock(sock: Any) -> tuple[int, Any] | None:
     try:
         return _accept(sock)  # type: ignore[no-any-return]
     except BlockingIOError:
-        return None
+        pass
+    _refuse_ended(sock)
+    return None

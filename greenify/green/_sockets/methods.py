@@ -54,6 +54,8 @@ _KERNEL_LIMITS = {_socket.SO_RCVTIMEO: False, _socket.SO_SNDTIMEO: True}
 _MOMENT = 0.0005
 # What the kernel is asked for once somebody has set it.
 _ASKED_FOR = (_socket.SO_LINGER, _socket.SO_RCVLOWAT)
+_INTERNET = (_socket.AF_INET, _socket.AF_INET6)
+_ANY = ("0.0.0.0", "::")
 _TIMEVAL = struct.Struct("@ll")
 
 
@@ -151,10 +153,17 @@ def _connect(sock: Any, state: SocketState, address: Any) -> int:
     while True:
         wait_for(sock, state, True, deadline)
         if state.timeout is None:
+            descriptor = state.descriptor
+            if (descriptor is None or descriptor.read.eager) and _taken_back(sock):
+                return _native.getsockopt(sock, _socket.SOL_SOCKET, _socket.SO_ERROR)
             # Unlike SO_ERROR, this leaves a refused socket as a blocking call does: ready for the next try.
             error = without_blocking(sock, state, _native.connect_ex, address)
             if error == errno.EALREADY:
                 continue
+            if error == errno.EINPROGRESS:
+                # It was taken back after all, and this is another connection: take that back, too.
+                _native.shutdown(sock, _socket.SHUT_RDWR)
+                return _native.getsockopt(sock, _socket.SOL_SOCKET, _socket.SO_ERROR)
             return 0 if error == errno.EISCONN else error
         error = _native.getsockopt(sock, _socket.SOL_SOCKET, _socket.SO_ERROR)
         if error:
@@ -165,6 +174,14 @@ def _connect(sock: Any, state: SocketState, address: Any) -> int:
         except OSError as exc:
             if exc.errno != errno.ENOTCONN:
                 raise
+
+
+def _taken_back(sock: Any) -> bool:
+    """Whether somebody has ended a connect by `shutdown`: then the kernel has taken its local address away.
+
+    Not so if the program has bound the socket to one address of the machine.
+    """
+    return _family(sock) in _INTERNET and _native.getsockname(sock)[0] in _ANY
 
 
 def bind(self: Any, address: Any, /) -> None:
@@ -252,7 +269,7 @@ def _real_close(
     _ss: Any = _native,
     _forget: Any = core.forget,
     _used: set[int] = options_used,
-    _internet: Any = (_socket.AF_INET, _socket.AF_INET6),
+    _internet: Any = _INTERNET,
     _linger: Any = (_socket.SOL_SOCKET, _socket.SO_LINGER, closing.ANSWER),
     _aside: bytes = closing.ASIDE,
     _close_lingering: Any = closing.close_lingering,

@@ -199,6 +199,161 @@ def test_native_threads(mode: Mode) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["tcp", "unix", "seqpacket"])
+def test_accept(kind: str) -> None:
+    same_output(
+        _PROGRAM
+        + """
+    import tempfile
+    kind = sys.argv[1]
+    folder = tempfile.TemporaryDirectory()
+    numbers = iter(range(1000))
+
+    def listener():
+        if kind == "tcp":
+            return socket.create_server(("127.0.0.1", 0))
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM if kind == "unix" else socket.SOCK_SEQPACKET)
+        sock.bind(os.path.join(folder.name, str(next(numbers))))
+        sock.listen()
+        return sock
+
+    def accept(sock):
+        sock.accept()[0].close()
+        return "accepted"
+
+    def by_itself(sock):
+        return sock
+    def by_duplicate(sock):
+        return sock.dup()
+    def by_number(sock):
+        return socket.socket(fileno=os.dup(sock.fileno()))
+
+    for way in (by_itself, by_duplicate, by_number):
+        for how in ("SHUT_RD", "SHUT_RDWR"):
+            for others in (1, 3):
+                sock = listener()
+                accepting = [Thread(outcome, accept, sock) for _ in range(others)]
+                settle()
+                assert all(thread.is_alive() for thread in accepting)
+                outcome(way(sock).shutdown, HOW[how])
+                print(kind, way.__name__, how, [thread.end() for thread in accepting])
+                print(outcome(accept, sock), os.get_blocking(sock.fileno()))
+                sock.settimeout(0.05)
+                print(outcome(accept, sock))
+                sock.setblocking(False)
+                print(outcome(accept, sock))
+                sock.close()
+    # The other half does not concern it.
+    sock = listener()
+    accepting = Thread(outcome, accept, sock)
+    settle()
+    print(outcome(sock.shutdown, socket.SHUT_WR))
+    settle()
+    client = socket.socket(sock.family, sock.type)
+    print(accepting.is_alive(), outcome(client.connect, sock.getsockname()), accepting.end())
+    # What is in the queue comes first, where the kernel has not thrown it away.
+    client = socket.socket(sock.family, sock.type)
+    client.connect(sock.getsockname())
+    sock.shutdown(socket.SHUT_RDWR)
+    print(outcome(accept, sock), outcome(accept, sock))
+    # By another process, and O_NONBLOCK set while it waits.
+    import subprocess
+    for flag in (False, True):
+        sock = listener()
+        accepting = Thread(outcome, accept, sock)
+        settle()
+        if flag:
+            os.set_blocking(sock.fileno(), False)
+        code = "import socket; socket.socket(fileno=0).shutdown(socket.SHUT_RDWR)"
+        subprocess.run([sys.executable, "-c", code], stdin=sock, check=True)
+        print(accepting.end())
+    folder.cleanup()
+    """,
+        kind,
+    )
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_connect_in_progress(host: str) -> None:
+    same_output(
+        _PROGRAM
+        + """
+    host = sys.argv[1]
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if family == socket.AF_INET6 and not socket.has_ipv6:
+        print("no IPv6")
+        sys.exit()
+
+    def full():
+        # The kernel throws away what it has no room for, and the client asks again in a second.
+        server = socket.socket(family)
+        server.bind((host, 0))
+        server.listen(0)
+        waiting = []
+        while True:
+            client = socket.socket(family)
+            client.settimeout(0.1)
+            waiting.append(client)
+            try:
+                client.connect(server.getsockname())
+            except TimeoutError:
+                return server, waiting
+
+    server, filling = full()
+    other = socket.create_server((host, 0), family=family)
+    for bound in (False, True):
+        for method in ("connect", "connect_ex"):
+            for limit in (None, LONG):
+                for how in HOW:
+                    client = socket.socket(family)
+                    if bound:
+                        client.bind((host, 0))
+                    client.settimeout(limit)
+                    connecting = Thread(outcome, getattr(client, method), server.getsockname())
+                    settle()
+                    assert connecting.is_alive()
+                    ended = outcome(client.shutdown, HOW[how])
+                    print(bound, method, limit, how, ended, connecting.end())
+                    print(client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), outcome(client.getpeername))
+                    # It is as good as new.
+                    client.settimeout(LONG)
+                    print(outcome(client.connect, other.getsockname()))
+                    client.close()
+    for each in (server, other, *filling):
+        each.close()
+    """,
+        host,
+    )
+
+
+def test_local_connect_in_progress() -> None:
+    # The kernel does not tell who waits for room in the queue that the own socket has been shut down.
+    same_output(
+        _PROGRAM
+        + """
+    import tempfile
+    with tempfile.TemporaryDirectory() as folder:
+        for how in HOW:
+            server = socket.socket(socket.AF_UNIX)
+            server.bind(os.path.join(folder, how))
+            server.listen(0)
+            first = socket.socket(socket.AF_UNIX)
+            first.connect(server.getsockname())
+            client = socket.socket(socket.AF_UNIX)
+            connecting = Thread(outcome, client.connect, server.getsockname())
+            settle()
+            print(outcome(client.shutdown, HOW[how]))
+            time.sleep(0.1)
+            print(connecting.is_alive())
+            server.accept()[0].close()
+            print(connecting.end())
+            server.accept()[0].close()
+            for each in (server, first, client):
+                each.close()
+    """
+    )
+
+
 def test_likeness() -> None:
     same_output(
         _PROGRAM
