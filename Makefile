@@ -18,7 +18,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # What an installation depends on; the Python code itself is used from this folder (an editable install).
 INSTALL_INPUTS := setup.cfg setup.py pyproject.toml $(wildcard build_backend/*.py build_backend/*.h)
 
-.PHONY: test demo bench docs dist gevent-compat lint type ci clean
+.PHONY: test demo bench docs dist gevent-compat ecosystem lint type ci clean
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
@@ -38,6 +38,9 @@ dist: $(VENV)/.installed-dist
 
 gevent-compat: $(VENV)/.installed-test
 	$(BIN)/python -m tests.gevent_compat $(ARGS)
+
+ecosystem: $(VENV)/.installed-test
+	$(BIN)/python -m tests.ecosystem $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
