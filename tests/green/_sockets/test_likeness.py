@@ -51,6 +51,7 @@ def test_timeouts_and_the_flag_of_the_descriptor() -> None:
         show("settimeout")
     for value in (-1, -0.5, "1", float("nan"), 1e30, 10**30, Decimal(1), Fraction(1, 2), 1j, object):
         text = outcome(s.settimeout, value)
+        text = str(text)  # Python 3.15 takes Decimal and Fraction
         show(text.split(":")[0], text if "object at" not in text else "")
     for value in (True, False, 1, 0, "yes", "", None, 3):
         print(outcome(s.setblocking, value))
