@@ -10,6 +10,7 @@ import re
 import sys
 from importlib.util import MAGIC_NUMBER
 from types import CodeType
+from typing import Any
 
 __all__ = ["compile_file", "is_compiled", "load_compiled"]
 
@@ -38,7 +39,8 @@ def compile_file(source: bytes, filename: str) -> CodeType:
     try:
         return compile(source, filename, "exec", dont_inherit=True)
     except SyntaxError as exc:
-        if exc.msg.startswith("unknown encoding: "):
+        # From CPython 3.14 on a file is told about in the words of `compile`.
+        if exc.msg.startswith("unknown encoding: ") and sys.version_info < (3, 14):
             raise SyntaxError(exc.msg.replace("unknown encoding", "encoding problem", 1)) from None
         raise
 
@@ -65,8 +67,20 @@ def _check_utf8(source: bytes, filename: str) -> None:
             line += 1
         raise SyntaxError(
             f"Non-UTF-8 code starting with '\\x{source[exc.start]:02x}' in file {filename} "
-            f"on line {line}, but no encoding declared; see {_PEP_263} for details"
+            f"on line {line}, but no encoding declared; see {_PEP_263} for details",
+            *_place(source, filename),
         ) from None
+
+
+def _place(source: bytes, filename: str) -> tuple[Any, ...]:
+    """Where a byte that is not UTF-8 stands, as a SyntaxError has it: only newer versions of CPython tell."""
+    try:
+        compile(source, filename, "exec", dont_inherit=True)
+    except SyntaxError as exc:
+        if exc.msg.startswith("Non-UTF-8 code"):
+            (_, *place) = exc.args[1]
+            return ((filename, *place),)
+    return ()
 
 
 def is_compiled(head: bytes, filename: str) -> bool:

@@ -210,6 +210,8 @@ class TestErrors:
     )
     def test_source(self, here: Path, source: bytes) -> None:
         assert_same(write(here, source), cwd=here)
+        if b"coding" in source and sys.version_info >= (3, 14):
+            return  # It ends with "Illegal seek": Python itself cannot read such a source from a pipe.
         assert_same("-", cwd=here, input=source)
 
     def test_source_in_another_encoding(self, here: Path) -> None:
@@ -381,7 +383,15 @@ class TestHook:
             "lambda kind, value, tb: 1 / 0",
             "lambda kind, value: None",
             "None",
-            "lambda *args: (_ for _ in ()).throw(KeyboardInterrupt)",
+            pytest.param(
+                "lambda *args: (_ for _ in ()).throw(KeyboardInterrupt)",
+                marks=pytest.mark.xfail(
+                    sys.version_info >= (3, 14),
+                    reason="CPython 3.14 dies by SIGINT for the hook's own KeyboardInterrupt, which it "
+                    "has to get itself; ours would be printed with a frame of the launcher",
+                    strict=True,
+                ),
+            ),
         ],
     )
     def test_of_the_program(self, here: Path, hook: str) -> None:
