@@ -9,6 +9,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from greenify.core.registry import hubs
+from greenify.core.tracebacks import leave_out_wait
 from greenify.deadlines import deadline_after, deadline_from
 from greenify.identity import current_thread_greenlet, get_ident
 from greenify.tokens import _Token
@@ -49,7 +50,11 @@ class Lock(_Token):
             OverflowError: a time-out above `threading.TIMEOUT_MAX`.
         """
         if blocking is not True or timeout != -1:
-            return self._acquire_until(blocking, timeout)
+            try:
+                return self._acquire_until(blocking, timeout)
+            except BaseException:
+                leave_out_wait()
+                raise
         try:
             self._take()
         except IndexError:
@@ -59,7 +64,11 @@ class Lock(_Token):
             if self._coming is not None:
                 self._recall()
             return True
-        return self._wait_for_token(None)
+        try:
+            return self._wait_for_token(None)
+        except BaseException:
+            leave_out_wait()
+            raise
 
     __enter__ = acquire
 
@@ -170,11 +179,20 @@ class RLock(_Token):
                     except IndexError:
                         taken = False
                     if not taken:
-                        self._wait_for_token(None)
+                        try:
+                            self._wait_for_token(None)
+                        except BaseException:
+                            leave_out_wait()
+                            raise
                     elif self._coming is not None:
                         self._recall()
-                elif not self._acquire_until(blocking, timeout):
-                    return False
+                else:
+                    try:
+                        if not self._acquire_until(blocking, timeout):
+                            return False
+                    except BaseException:
+                        leave_out_wait()
+                        raise
                 self._owner = me
                 self._count = 1
                 return True

@@ -20,6 +20,7 @@ from greenify import core
 from greenify.core import HubWaiter, Waiter
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.registry import gone
+from greenify.core.tracebacks import leave_out_wait
 from greenify.deadlines import deadline_from
 from greenify.pickling import refuse_to_pickle
 
@@ -116,7 +117,11 @@ class _Token:
         except IndexError:
             if not blocking or timeout == 0:
                 return False
-        return self._wait_for_token(deadline)
+        try:
+            return self._wait_for_token(deadline)
+        except BaseException:
+            leave_out_wait()
+            raise
 
     def _wait_for_token(self, deadline: float | None = None) -> bool:
         turns = self._turns
@@ -143,6 +148,7 @@ class _Token:
             except BaseException:
                 if not self._leave(turn):
                     self._put_back()
+                leave_out_wait()
                 raise
             if not woken:
                 return not self._leave(turn)

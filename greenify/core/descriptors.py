@@ -32,6 +32,7 @@ from greenify.core.clock import monotonic as _monotonic
 from greenify.core.kernel_queue import ONCE, READ, WRITE
 from greenify.core.placement import high_copy
 from greenify.core.timers import Entry
+from greenify.core.tracebacks import leave_out_wait
 from greenify.core.waiters import HubWaiter, give_back
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ class Side:
                 self.edge = True
             if self.expired is g:
                 self.expired = None
+            leave_out_wait()
             raise
         if deadline is not None and self.expired is g:
             self.expired = None

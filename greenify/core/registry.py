@@ -12,6 +12,7 @@ from greenlet import GreenletExit, getcurrent
 
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.hub import Hub
+from greenify.core.tracebacks import leave_out_wait
 from greenify.core.waiters import HubWaiter, ThreadWaiter, Waiter
 
 __all__ = [
@@ -205,10 +206,18 @@ def sleep(seconds: float = 0) -> None:
         waiter = HubWaiter(hub)
     except RuntimeError:
         if not finalising():
+            leave_out_wait()
             raise
         _native_sleep(max(0.0, seconds))
         return
-    waiter.wait(_monotonic() + seconds)
+    except BaseException:
+        leave_out_wait()
+        raise
+    try:
+        waiter.wait(_monotonic() + seconds)
+    except BaseException:
+        leave_out_wait()
+        raise
 
 
 def finalising() -> bool:

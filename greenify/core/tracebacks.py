@@ -1,11 +1,17 @@
-"""Tracebacks of exceptions that arrive in a wait: they end in the program's code, not in the engine's."""
+"""Tracebacks of exceptions that arrive in a wait: they end in the program's code, not in the engine's.
+
+A frame that an exception leaves by a bare ``raise`` is not put into the traceback once more.  So a function
+that waits takes itself out of it (`leave_out_wait`), before the program sees the exception.  What remains,
+the frames of twins that stand for Python code as `threading.Condition.wait`, goes where the exception has
+ended its task or time-out (`hide_wait`).
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 
-__all__ = ["hide_wait", "skip_frames"]
+__all__ = ["hide_wait", "leave_out_wait", "skip_frames"]
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -24,6 +30,44 @@ def hide_wait(exc: BaseException) -> None:
         tb = tb.tb_next
     if last is not None:
         last.tb_next = None
+
+
+# The functions that switch, where an exception arrives, and those of the callers that take themselves out.
+_WAITING = frozenset(
+    {
+        "_acquire_until",
+        "_sleep",
+        "_wait",
+        "_wait_for_token",
+        "acquire",
+        "park",
+        "pause",
+        "sleep",
+        "wait",
+        "wait_longer",
+    }
+)
+
+
+def leave_out_wait() -> None:
+    """Take our own frames out of the traceback of an exception that has arrived in a wait.
+
+    For an ``except`` block that ends with a bare ``raise``.  An error of the engine itself keeps all of them,
+    and so does everything in development mode, and up to CPython 3.10, which raises again with the traceback
+    that it has put aside.
+    """
+    if sys.flags.dev_mode or sys.version_info < (3, 11):
+        return
+    exc = sys.exc_info()[1]
+    if exc is None:
+        return
+    name = ""
+    tb = exc.__traceback__
+    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        name = tb.tb_frame.f_code.co_name
+        tb = tb.tb_next
+    if tb is not None or name in _WAITING:
+        exc.__traceback__ = tb
 
 
 def skip_frames(exc: BaseException, file: str) -> None:

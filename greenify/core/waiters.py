@@ -17,6 +17,7 @@ from greenlet import getcurrent
 
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.timers import Entry
+from greenify.core.tracebacks import leave_out_wait
 
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
@@ -92,6 +93,7 @@ class HubWaiter:
                 self.wait_longer()
         except BaseException:
             self._give_up(entry)
+            leave_out_wait()
             raise
         if not self.woken and self._expired:
             return False

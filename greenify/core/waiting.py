@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from greenify.core.blocking import wait_natively
 from greenify.core.registry import current_hub, finalising, get_hub, hubs, is_main_thread
+from greenify.core.tracebacks import leave_out_wait
 
 __all__ = ["forget", "look_again", "wait"]
 
@@ -40,6 +41,9 @@ def wait(fd: int, writing: bool, deadline: float | None = None) -> bool:
         if not finalising():
             raise
         return wait_natively(fd, writing, deadline)
+    except BaseException:
+        leave_out_wait()
+        raise
 
 
 def look_again(fd: int) -> None:

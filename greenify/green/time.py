@@ -13,6 +13,7 @@ from greenify import core
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.clock import monotonic_ns as _monotonic_ns
 from greenify.core.timers import LONGEST
+from greenify.core.tracebacks import leave_out_wait
 from greenify.core.waiters import HubWaiter
 from greenify.green._copies.builtin import bound_twin
 from greenify.green._copies.rest import complete
@@ -58,8 +59,12 @@ def _sleep(module: Any, seconds: float, /) -> None:
             _core_sleep(0)  # not a thread's own greenlet
             return
         hub.ready.append(me)
-        if hub.next().switch():
-            hub.run_interrupts()
+        try:
+            if hub.next().switch():
+                hub.run_interrupts()
+        except BaseException:
+            leave_out_wait()
+            raise
         return
     if type(seconds) is not float and not isinstance(seconds, float):
         try:
@@ -78,7 +83,11 @@ def _sleep(module: Any, seconds: float, /) -> None:
     except (AttributeError, RuntimeError):
         _core_sleep(seconds)
         return
-    HubWaiter(hub).wait(_monotonic() + seconds)
+    try:
+        HubWaiter(hub).wait(_monotonic() + seconds)
+    except BaseException:
+        leave_out_wait()
+        raise
 
 
 sleep = bound_twin(_time.sleep, _sleep)
