@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from math import inf
 from types import TracebackType
 from typing import Any
 
@@ -26,11 +27,15 @@ from greenify.integrations.late_patch import patch_late
 from greenify.semaphores import Semaphore
 from greenify.task import sleep, spawn
 from greenify.timeout import Timeout
+from greenify.watching import Report, Watch
 
 __all__ = ["GreenifyWorker"]
 
 #: Seconds that a worker which ends keeps silent connections, for a request that is under way.
 LINGER = 2.0
+
+# The part of the master's patience after which the error log is told who keeps the worker from notifying it.
+_PART = 0.5
 
 # What accept() raises when a connection ended before it was taken; and when there is no room for another.
 _GONE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EAGAIN, errno.EINTR})
@@ -90,9 +95,9 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
     Settings of gunicorn that mean something particular here:
         worker_connections: how many connections a worker has at a time; further ones wait in the backlog.
         timeout: seconds after which the master kills a worker in which nothing but one call runs (C code that
-            does not let others run); shortly before that, the error log gets the stacks that name the call.
-            It is also the time in which the head of a connection's first request has to arrive, unless
-            `keepalive` is 0.  0 means no limit.
+            does not let others run).  Before that, the error log is told who keeps the others waiting, and
+            gets all stacks if no Python code can run.  It is also the time in which the head of a
+            connection's first request has to arrive, unless `keepalive` is 0.  0 means no limit.
         keepalive: seconds in which the head of each further request of a connection has to arrive.
         graceful_timeout: seconds for the requests that run when the worker ends.
         threads: not used.
@@ -137,6 +142,8 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
         if self.cfg.is_ssl:
             self._tls = gunicorn_sock.ssl_context(self.cfg)
         accepting = [spawn(self._accept, listener) for listener in self.sockets]
+        seconds = _PART * (self.cfg.timeout or 0)
+        watch = Watch(seconds, self._blocked, patience=seconds, alarm=inf) if seconds else None
         try:
             while self.alive:
                 self.notify()
@@ -150,6 +157,8 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
             self._drain()
         finally:
             faulthandler.cancel_dump_traceback_later()
+            if watch is not None:
+                watch.stop()
 
     def notify(self) -> None:
         """Tell the master that the worker lives; end it when the master does not."""
@@ -164,6 +173,15 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
         if self.cfg.timeout:
             # By a native thread of faulthandler's, which needs no turn of ours and not even the GIL.
             faulthandler.dump_traceback_later(0.9 * self.cfg.timeout, file=self._log_file())
+
+    def _blocked(self, report: Report) -> None:
+        """On a native thread: somebody keeps the worker from notifying the master."""
+        if not report.ended:
+            self.log.error(
+                "greenify: the master will kill this worker (pid:%s) if this goes on: %s",
+                self.pid,
+                report,
+            )
 
     def _log_file(self) -> Any:
         for handler in self.log.error_log.handlers:

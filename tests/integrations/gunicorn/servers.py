@@ -67,6 +67,8 @@ def answer(environ):
         return str(peak)
     if path == "/block":
         block_all()
+    if path == "/block-politely":
+        block_politely()
     if path == "/read":
         return repr(environ["wsgi.input"].read())
     if path == "/pieces":
@@ -80,6 +82,11 @@ def answer(environ):
 def block_all():
     import ctypes
     ctypes.PyDLL(None).pause()  # with the GIL, whatever signal comes
+
+def block_politely():
+    import ctypes
+    reader, writer = os.pipe()
+    ctypes.CDLL(None).read(reader, ctypes.create_string_buffer(1), 1)  # without the GIL
 
 def app(environ, start_response):
     if environ["PATH_INFO"] == "/file":

@@ -205,6 +205,15 @@ class TestTimeout:
                 server.until("Booting worker", 2)
             assert server.ask("/again") == "/again"
 
+    def test_who_keeps_it_is_told_before(self, tmp_path: Path) -> None:
+        with serving(tmp_path, *OURS, "--timeout", "2") as server, server.connect() as client:
+            client.sendall(b"GET /block-politely HTTP/1.1\r\nHost: a\r\n\r\n")
+            server.until("WORKER TIMEOUT")
+            told = server.log.partition("WORKER TIMEOUT")[0]
+            assert "greenify: the master will kill this worker (pid:" in told
+            assert re.search(r"has kept the loop for .* and goes on, at .* in block_politely", told)
+            assert "What to do: " in told
+
     def test_one_that_waits_or_computes_is_not(self, tmp_path: Path) -> None:
         with serving(tmp_path, *OURS, "--timeout", "2") as server, ThreadPoolExecutor(2) as pool:
             answers = [pool.submit(server.ask, path) for path in ("/wait", "/compute")]
