@@ -13,10 +13,10 @@ import pytest
 from tests.support import child_env
 
 BLOCKED = """
-import ctypes, threading, time
+import ctypes, os, subprocess, threading, time
 import pytest
 
-usleep = ctypes.CDLL(None).usleep
+read = ctypes.CDLL(None).read
 
 @pytest.fixture
 def slow():
@@ -24,8 +24,12 @@ def slow():
     call()
 
 def block():
-    for _ in range(2):  # the signal of a time slice may end the first
-        usleep(300_000)  # here
+    # Till the child ends.  The kernel goes on with a read that a signal has interrupted, unlike usleep.
+    reader, writer = os.pipe()
+    with subprocess.Popen(["sleep", "1.5"], stdout=writer):
+        os.close(writer)
+        read(reader, ctypes.create_string_buffer(1), 1)  # here
+    os.close(reader)
 
 def call():
     thread = threading.Thread(target=block, name="culprit")
@@ -153,14 +157,14 @@ def test_a_test_that_keeps_the_loop_fails(tmp_path: Path) -> None:
     # Its plugin imports all of it after a failure.
     quick = ("-p", "no:hypothesispytest")
     output = run_pytest(
-        tmp_path, *quick, "--greenify", "--greenify-fail-blocked=0.1", "test_blocked.py", code=1
+        tmp_path, *quick, "--greenify", "--greenify-fail-blocked=0.7", "test_blocked.py", code=1
     )
     # What a fixture does at its end is an error, beside the test that has passed.
     assert "1 failed, 2 passed, 1 error" in output
     # Once each; the summary at the end repeats the first lines.
     assert output.count("The stack (innermost call last):") == 2
     assert "culprit has kept the loop for " in output
-    assert "in block: usleep(300_000)  # here" in output
+    assert "in block: read(reader, ctypes.create_string_buffer(1), 1)  # here" in output
     run_pytest(tmp_path, *quick, "--greenify", "--greenify-fail-blocked=60", "test_blocked.py")
     output = run_pytest(tmp_path, "--greenify-fail-blocked=0", "test_blocked.py", code=4)
     assert "--greenify-fail-blocked: that is no positive number" in output
