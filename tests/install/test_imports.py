@@ -10,8 +10,6 @@ import pytest
 import greenify
 from tests.install.tools import succeed
 
-pytestmark = pytest.mark.smoke
-
 _PARENT = Path(greenify.__file__).parent.parent
 
 
@@ -21,6 +19,16 @@ def _modules() -> list[str]:
         parts = path.relative_to(_PARENT).with_suffix("").parts
         names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
     return names
+
+
+@pytest.mark.smoke
+def test_import_all() -> None:
+    """In one process, on every Python; each alone takes a process for each."""
+    code = (
+        "import sys, importlib; sys.path.insert(0, sys.argv.pop(1))\n"
+        "for name in sys.argv[1:]: importlib.import_module(name)"
+    )
+    succeed(sys.executable, "-I", "-W", "error", "-c", code, _PARENT, *_modules())
 
 
 @pytest.mark.parametrize("module", _modules())

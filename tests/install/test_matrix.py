@@ -1,6 +1,6 @@
 """Every way to install greenify that compiles it, on the oldest and the newest CPython.
 
-On every version one tree is installed as editable; `test_dist.py` installs the wheels.
+`test_dist.py` installs the wheels, on every version.
 
 Takes minutes: `.ci/run` asks for it with ``-m matrix``. An interpreter that is missing is a failure.
 """
@@ -62,7 +62,7 @@ def test_install(
 def test_install_editable_all_from_one_tree(tmp_path: Path) -> None:
     tree = copy_tree(tmp_path / "tree")
     venvs = []
-    for version in VERSIONS:
+    for version in VERSIONS[:: len(VERSIONS) - 1]:
         python = succeed(ROOT / ".ci" / "find-python", version).strip()
         venvs.append(Venv.make(tmp_path / version, python))
         venvs[-1].install("--editable", tree)
