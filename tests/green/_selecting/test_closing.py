@@ -279,3 +279,65 @@ def test_a_reader_beside_those_who_poll(mode: Mode) -> None:
     """,
         mode,
     )
+
+
+class TestCollected:
+    """A socket that nobody has closed: the C code closes its number, and nobody is told."""
+
+    PROGRAM = (
+        WAITS
+        + """
+    class Number(int):
+        fileno = int.__int__
+
+    def collected(how, count, timeout):
+        pairs = [socket.socketpair() for _ in range(count)]
+        number = pairs[0][0].fileno()
+        watched = [Number(left.fileno()) for left, _ in pairs]
+        wait, queue = waiting(how, watched, dict(zip(watched, "abc")), timeout)
+        thread = Thread(wait)
+        settle_well()
+        pairs[0] = pairs[0][1:]
+        gc.collect()
+        settle_well()
+        print(how, count, outcome(os.fstat, number))
+        return pairs, queue, thread
+    """
+    )
+
+    def test_epoll_forgets_it(self) -> None:
+        output = same_output(
+            self.PROGRAM
+            + """
+    for how in ("epoll", "EpollSelector", "DefaultSelector"):
+        for count in (1, 2, 3):
+            pairs, queue, thread = collected(how, count, LONG if count > 1 else 0.05)
+            if count > 1:
+                pairs[-1][1].send(b"x")
+            print(outcome(thread.end))
+            tidy(queue, *sum(pairs, ()))
+    """
+        )
+        assert output.count("OSError: [Errno 9]") == 9, output
+
+    @both_modes
+    def test_poll_does_not_keep_it_open(self, mode: Mode) -> None:
+        # A limit (docs/limits.md): natively, the kernel keeps the file open for who polls it.
+        run(
+            self.PROGRAM
+            + """
+    for how in ("select numbers", "poll", "PollSelector"):
+        pairs, queue, thread = collected(how, 2, 0.5)
+        sent = outcome(pairs[0][0].send, b"x")
+        assert sent == ("BrokenPipeError: [Errno 32] Broken pipe" if PATCHED else 1), sent
+        found = outcome(thread.end)
+        print(how, found)
+        assert PATCHED or found, found
+        # The others are polled on.
+        pairs, queue, thread = collected(how, 2, LONG)
+        pairs[1][1].send(b"x")
+        print(how, outcome(thread.end))
+        tidy(queue, *sum(pairs, ()))
+    """,
+            mode,
+        )
