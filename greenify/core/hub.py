@@ -23,21 +23,19 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import repeat, starmap
 from types import FrameType
 from typing import Any
 
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import getcurrent, greenlet
 
-from greenify.core.bare import SHORTAGES, BareLoop, BarePair, BareQueue
+from greenify.core.bare import BareLoop, BarePair, BareQueue
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.cycle import END, ROUNDS, Cycle
 from greenify.core.descriptors import DescriptorSet
 from greenify.core.entries import Call, MainInterrupt
-from greenify.core.kernel_queue import make_queue
 from greenify.core.loop import Loop
-from greenify.core.placement import high_numbers
+from greenify.core.resources import Resources
 from greenify.core.timers import Timers
 from greenify.core.waiters import HubWaiter
 from greenify.core.wakeup import WakeupPipe
@@ -51,7 +49,7 @@ _get_ident = _thread.get_ident
 _get_native_id = _thread.get_native_id
 
 
-class Hub(Cycle):
+class Hub(Cycle, Resources):
     """The scheduler of one OS thread.  Only `interrupt` and `call_from_thread` may be called from others."""
 
     def __init__(self) -> None:
@@ -117,57 +115,6 @@ class Hub(Cycle):
 
     def __repr__(self) -> str:
         return f"<Hub of thread {self.ident} with {len(self.tasks)} tasks at {id(self):#x}>"
-
-    def acquire(self) -> bool:
-        """Get the descriptors that the hub needs, all or none; False if there are none to be had.
-
-        For the hub's own OS thread.  Does nothing if it has them.
-        """
-        bare = self.bare
-        if bare is None:
-            return True
-        try:
-            try:
-                self._open(high_numbers())
-            except OSError as exc:
-                if exc.errno not in SHORTAGES:
-                    raise
-                # The high numbers may be taken, others not.
-                self._open(nullcontext())
-        except OSError as exc:
-            if exc.errno not in SHORTAGES:
-                raise
-            return False
-        self.bare = None
-        self.descriptors.register_all(besides=self.pair)
-        for function in self.on_acquired:
-            function(self)
-        # A signal handler that waits may run inside its sleep.
-        bare.wake()
-        return True
-
-    def _open(self, numbers: AbstractContextManager[object]) -> None:
-        """Acquire everything that needs descriptors, or nothing (OSError: EMFILE)."""
-        descriptors = self.descriptors
-        before = descriptors.queue, self.pair
-        try:
-            with ExitStack() as undo, numbers:
-                descriptors.queue = make_queue()
-                undo.callback(descriptors.queue.close)
-                self.pair = pair = WakeupPipe(self)
-                undo.callback(pair.close)
-                undo.callback(descriptors.by_fd.pop, pair.reader.fileno())
-                loop = Loop()
-                undo.callback(loop.close)
-                loop.watch(descriptors.fileno())
-                undo.pop_all()
-        except BaseException:
-            descriptors.queue, self.pair = before
-            raise
-        self.loop = loop
-        self.private_fds.update(
-            loop.fds, (descriptors.fileno(), pair.reader.fileno(), pair.writer.fileno())
-        )
 
     def foreign(self) -> bool:
         """Whether the caller runs on another OS thread than this hub."""
@@ -389,43 +336,3 @@ class Hub(Cycle):
                 return False
             g = g.parent
         return False
-
-    def close(self) -> None:
-        """Release the descriptors of this hub.  Its own OS thread, outside of its greenlet, at its end."""
-        self.abandoned = True
-        if self.greenlet:
-            # Its stack refers to us, and a greenlet that is suspended is never collected.
-            self.greenlet.throw(GreenletExit)
-        while self.spares:
-            self.spares.pop().throw(GreenletExit)
-        if getattr(self.main, "hub", None) is self:
-            del self.main.hub
-        self.pair.close()
-        if isinstance(self.loop, Loop):
-            _close_elsewhere(self.loop)
-        self.descriptors.close()
-
-
-def _close_elsewhere(loop: Loop) -> None:
-    # The state of the thread that ends is being cleared.  If it is a thread of a C library, pyuv's callbacks,
-    # which hold the interpreter by PyGILState, would clear and delete it once more (up to CPython 3.12).
-    closed = _native_lock()
-    closed.acquire()
-
-    def close() -> None:
-        try:
-            loop.close()
-        finally:
-            closed.release()
-
-    try:
-        _start_native(close, ())
-    except RuntimeError:
-        # There is no thread to be had: at the system's limit, or at the interpreter's end.
-        _unclosed.append(loop)
-    else:
-        closed.acquire()
-
-
-# What could not be closed is at least not taken apart by its last reference.
-_unclosed: list[Loop] = []

@@ -55,7 +55,7 @@ def _close_with_thread(hub: Hub) -> None:
         return
     ident = hub.ident
     _closing[ident] = hub
-    # libuv must not be entered any more: see `_close_elsewhere` in hub.py.
+    # libuv must not be entered any more: see `_close_elsewhere` in resources.py.
     hub.in_loop = True
     try:
         for function in _before_close:
