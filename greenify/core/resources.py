@@ -34,9 +34,9 @@ class Resources:
     abandoned: bool
     bare: BareLoop | None
     descriptors: DescriptorSet
+    main: greenlet
     greenlet: greenlet
     loop: Loop | BareLoop
-    main: greenlet
     on_acquired: list[Callable[[Hub], None]]
     pair: WakeupPipe | BarePair
     private_fds: set[int]

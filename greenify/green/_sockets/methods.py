@@ -125,8 +125,8 @@ def connect_ex(self: Any, address: Any, /) -> int:
         # What the C code returns for a time-out of its own.
         return errno.EWOULDBLOCK if exc.errno is None else exc.errno
     except OSError as exc:
-        if exc.errno in (errno.EBADF, errno.EAGAIN):
-            return exc.errno  # closed while it waited; over the limit of SO_SNDTIMEO
+        if exc.errno == errno.EBADF:
+            return exc.errno  # closed while it waited
         raise
 
 
@@ -144,14 +144,22 @@ def _connect(sock: Any, state: SocketState, address: Any) -> int:
     while error == errno.EAGAIN and _family(sock) == _socket.AF_UNIX:
         # A local socket whose queue is full: there is nothing to wait on but time.
         if deadline is not None and _monotonic() >= deadline:
+            if state.timeout is None:
+                return error  # the limit of SO_SNDTIMEO
             raise TimeoutError("timed out")
         core.sleep(pause)
         pause = min(2 * pause, 0.05)
         error = without_blocking(sock, state, _native.connect_ex, address)
     if error not in (errno.EINPROGRESS, errno.EINTR):
-        return error
+        # A call that blocks waits for the connection that an earlier one has begun.
+        if error != errno.EALREADY or state.timeout is not None:
+            return error
+    begun = error
     while True:
-        wait_for(sock, state, True, deadline)
+        try:
+            wait_for(sock, state, True, deadline)
+        except BlockingIOError:
+            return begun  # the limit of SO_SNDTIMEO; the kernel goes on connecting
         if state.timeout is None:
             descriptor = state.descriptor
             if (descriptor is None or descriptor.read.eager) and _taken_back(sock):

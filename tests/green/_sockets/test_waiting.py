@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.green.programs import both_modes, run
+from tests.green.programs import both_modes, run, same_output
 from tests.support import Mode
 
 
@@ -246,6 +246,91 @@ def test_kernel_time_limits(mode: Mode) -> None:
             connection.close()
     """,
         mode,
+    )
+
+
+def test_kernel_time_limits_everywhere() -> None:
+    same_output(
+        """
+    import tempfile
+    LIMIT = struct.pack("@ll", 0, 50000)
+    RECEIVING, SENDING = socket.SO_RCVTIMEO, socket.SO_SNDTIMEO
+    folder = tempfile.TemporaryDirectory()
+    numbers = iter(range(100))
+
+    def listener(kind, backlog=0):
+        if kind in ("tcp", "tcp6"):
+            server = socket.socket(socket.AF_INET if kind == "tcp" else socket.AF_INET6)
+            server.bind(("127.0.0.1" if kind == "tcp" else "::1", 0))
+        else:
+            server = socket.socket(socket.AF_UNIX, getattr(socket, "SOCK_" + kind))
+            server.bind(os.path.join(folder.name, str(next(numbers))))
+        server.listen(backlog)
+        return server
+
+    def limited(sock, *options):
+        for option in options:
+            sock.setsockopt(socket.SOL_SOCKET, option, LIMIT)
+        return sock
+
+    def measured(function, *args):
+        start = time.monotonic()
+        result = outcome(function, *args)
+        return result, 0.05 <= time.monotonic() - start < LONG
+
+    for kind in ("tcp", "STREAM", "SEQPACKET"):
+        # A listener: its receiving one limits accept, for each call anew, and is handed down.
+        server = limited(listener(kind), RECEIVING)
+        print(kind, [measured(server.accept) for _ in range(2)])
+        client = socket.socket(server.family, server.type)
+        client.connect(server.getsockname())
+        connection, _ = server.accept()
+        inherited, own = (each.getsockopt(socket.SOL_SOCKET, RECEIVING, 16) for each in (connection, server))
+        print(inherited == own)
+        limited(connection, RECEIVING)
+        print([measured(getattr(connection, name), *args) for name, args in (
+            ("recv", (1,)), ("recv_into", (bytearray(1),)), ("recvfrom", (1,)), ("recvmsg", (1,)))])
+        # The other one says nothing of it, nor does the peer's.
+        other = limited(listener(kind), SENDING)
+        accepting = Thread(lambda: other.accept()[0].close())
+        receiving = Thread(limited(client, SENDING).recv, 1)
+        time.sleep(0.1)
+        print(accepting.is_alive(), receiving.is_alive())
+        connection.close()
+        late = socket.socket(other.family, other.type)
+        late.connect(other.getsockname())
+        print(outcome(accepting.end), outcome(receiving.end))
+        for each in (server, client, other, late):
+            each.close()
+    # Both ends of a connection of datagrams, and one that is sent to a full one.
+    left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    limited(left, RECEIVING, SENDING)
+    print(measured(left.recvfrom, 1))
+    def fill():
+        while True:
+            left.send(bytes(1000))
+    print(measured(fill), measured(left.sendmsg, [b"x"]))
+    left.close(); right.close()
+    # Connecting, to who has no room.
+    for kind in ("STREAM", "SEQPACKET", "tcp"):
+        server = listener(kind)
+        waiting = []
+        for _ in range(5):
+            client = limited(socket.socket(server.family, server.type), SENDING)
+            waiting.append(client)
+            found = measured(client.connect, server.getsockname())
+            if found[0] is not None:
+                break
+        print(kind, found)
+        for method in ("connect", "connect_ex"):
+            client = limited(socket.socket(server.family, server.type), SENDING)
+            waiting.append(client)
+            call = getattr(client, method)
+            print(kind, method, [measured(call, server.getsockname()) for _ in range(2)])
+        for each in (server, *waiting):
+            each.close()
+    folder.cleanup()
+    """
     )
 
 
