@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from greenlet import greenlet
 
@@ -200,7 +199,9 @@ def getitimer(which: int, /) -> tuple[float, float]:
 
 # The mask.
 
-_masks: WeakKeyDictionary[greenlet, frozenset[int]] = WeakKeyDictionary()
+# An attribute of its thread's greenlet, which loses it when it becomes another thread.  (One that others
+# refer to weakly would not become one, and every thread would cost a new greenlet.)
+_MASK = "signal_mask"
 
 
 def pthread_sigmask(how: int, mask: Iterable[int]) -> set[Any]:
@@ -226,15 +227,15 @@ def pthread_sigmask(how: int, mask: Iterable[int]) -> set[Any]:
         if not 0 < number < _signal.NSIG:
             raise ValueError(f"signal number {number} out of range [1; {_signal.NSIG - 1}]")
     thread = current_thread_greenlet()
-    before = _masks.get(thread)
+    before: frozenset[int] | None = getattr(thread, _MASK, None)
     if before is None:
         before = _mask_of_main()
     if how == _signal.SIG_BLOCK:
-        _masks[thread] = before | numbers
+        setattr(thread, _MASK, before | numbers)
     elif how == _signal.SIG_UNBLOCK:
-        _masks[thread] = before - numbers
+        setattr(thread, _MASK, before - numbers)
     elif how == _signal.SIG_SETMASK:
-        _masks[thread] = numbers
+        setattr(thread, _MASK, numbers)
     else:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     return {_named(number) for number in before}
@@ -245,13 +246,13 @@ def _begin_to_inherit(hub: core.Hub | None) -> None:
     if hub is not None:
         mask = _mask_of_main()
         for task in tuple(hub.tasks):
-            _masks.setdefault(task, mask)
+            setattr(task, _MASK, mask)
     threads.on_launch = _inherit
 
 
 def _inherit(thread: greenlet) -> None:
-    mask = _masks.get(current_thread_greenlet())
-    _masks[thread] = _mask_of_main() if mask is None else mask
+    mask = getattr(current_thread_greenlet(), _MASK, None)
+    setattr(thread, _MASK, _mask_of_main() if mask is None else mask)
 
 
 def _mask_of_main() -> frozenset[int]:

@@ -36,12 +36,12 @@ def run(program: str) -> str:
 class TestReuse:
     @pytest.mark.parametrize("green", [False, True], ids=["plain", "patched"])
     def test_signal_mask(self, green: bool) -> None:
-        # Each thread begins with the mask of its starter, whatever the last one had.  A greenlet of which a
-        # mask is known is not used again, but another one may have its identifier.
+        # Each thread begins with the mask of its starter, whatever the last one in its greenlet had.
         program = """
 import signal
-masks = []
+masks, lives = [], []
 def ask():
+    lives.append(getattr(getcurrent(), "_lives", 0))
     masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
 def block():
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
@@ -52,9 +52,11 @@ for _ in range(2):
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 in_a_thread(block)
 in_a_thread(ask)
+# One greenlet is all of them.
+assert not GREEN or lives == [1, 2, 3, 4, 5, 6], lives
 assert masks == 2 * [{signal.SIGUSR2}, set()] + [{signal.SIGUSR1, signal.SIGUSR2}, {signal.SIGUSR1}], masks
 """
-        run_python(BEGIN + program, check=True, timeout=40, greenify=green)
+        run_python(f"GREEN = {green}" + BEGIN + program, check=True, timeout=40, greenify=green)
 
     def test_one_after_the_other(self) -> None:
         run(
