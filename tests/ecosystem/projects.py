@@ -86,13 +86,23 @@ PROJECTS = (
         # pytest-httpbin has greenlet go down to a version that greenify does not take; `prepare` puts it
         # back.
         requirements=("pytest-httpbin==2.1.0", "pytest-trio==0.8.0", "trustme>=1"),
+        # httpcore marks the three tests of this name as failing, and whether they do hangs on 10 ms: in three
+        # runs each, one after the other, they failed 8 of 18 times with threads and 4 of 18 under greenify.
+        options=("-k", "not h2_timeout"),
     ),
     Project(
         "hypercorn",
         "0.18.0",
         tests=("tests/trio", "tests/e2e", "tests/test___main__.py"),
         extras="h3,trio",
-        requirements=("httpx[http2]>=0.28", "pytest-asyncio", "pytest-trio", "trustme>=1"),
+        requirements=(
+            "httpx[http2]>=0.28",
+            "pytest-asyncio",
+            "pytest-cov",
+            "pytest-trio",
+            "trustme>=1",
+        ),
+        options=("--no-cov",),
         source="src",
     ),
     Project(
