@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import _thread
 import queue
+import sys
 from collections import deque
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +23,9 @@ __all__ = ["SimpleQueue"]
 T = TypeVar("T")
 
 _get_ident = _thread.get_ident
+
+# What can be made a float is a time-out from CPython 3.15 on, also if it cannot be compared with a number.
+_ANY_REAL = sys.version_info >= (3, 15)
 
 
 class _Getter(HubWaiter):
@@ -139,6 +143,12 @@ class SimpleQueue(Generic[T]):
             ValueError: a negative time-out.
         """
         if timeout is not None and block:
+            if (
+                _ANY_REAL
+                and timeout.__class__ not in (float, int)
+                and hasattr(timeout, "__float__")
+            ):
+                timeout = float(timeout)
             if timeout < 0:
                 deadline_after(-timeout)  # of what is too large the native one says that first
                 raise ValueError("'timeout' must be a non-negative number")

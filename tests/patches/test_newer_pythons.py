@@ -187,3 +187,18 @@ def test_communicate_with_a_closed_stdin() -> None:
             if stderr is not None:
                 child.stderr.close()
     """)
+
+
+def test_timeouts_of_simple_queues() -> None:
+    """CPython 3.15 takes what can be made a float."""
+    same_output("""
+    from decimal import Decimal
+    from fractions import Fraction
+    class Float:
+        def __float__(self): return 0.001
+    values = [Float(), Decimal("0.001"), Fraction(1, 1000), Decimal(-1), "1"]
+    if sys.version_info >= (3, 15):  # both refuse it before, with different errors
+        values.append(Decimal("NaN"))
+    for value in values:
+        print(outcome(queue.SimpleQueue().get, True, value).partition(":")[0])
+    """)
