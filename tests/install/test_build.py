@@ -71,7 +71,7 @@ class TestWheel:
             'greenlet>=3.0; python_version < "3.13"',
             'greenlet>=3.1; python_version == "3.13"',
             'greenlet>=3.2.3; python_version == "3.14"',
-            'greenlet>=3.5.1; python_version >= "3.15"',
+            'greenlet>=3.5.4; python_version >= "3.15"',
         ]
         config = configparser.ConfigParser()
         config.read(ROOT / "setup.cfg")

@@ -19,10 +19,8 @@ from tests.integrations.hosts.hosting import (
     hosting,
     needs,
 )
-from tests.libraries import conftest, servers
+from tests.libraries import servers
 from tests.support import run_python
-
-postgres = conftest.postgres
 
 #: Settings, model, views and URLs in one module.
 PROJECT = """
