@@ -139,19 +139,21 @@ def make_sdist(to):
 
 def _repack(source, path, epoch):
     """Write the archive `source` again without what differs from build to build: times, owners, order."""
-    with (
-        tarfile.open(source) as before,
-        open(path, "wb") as raw,
-        gzip.GzipFile("", "wb", mtime=epoch, fileobj=raw) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as after,
-    ):
-        for member in sorted(before.getmembers(), key=lambda each: each.name):
-            member.mtime = epoch
-            member.uid = member.gid = 0
-            member.uname = member.gname = ""
-            member.pax_headers = {}
-            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
-            after.addfile(member, before.extractfile(member) if member.isfile() else None)
+    with tarfile.open(source) as before, open(path, "wb") as raw:
+        with gzip.GzipFile("", "wb", mtime=epoch, fileobj=raw) as packed:
+            with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as after:
+                for member in sorted(before.getmembers(), key=lambda each: each.name):
+                    _equalise(member, epoch)
+                    content = before.extractfile(member) if member.isfile() else None
+                    after.addfile(member, content)
+
+
+def _equalise(member, epoch):
+    member.mtime = epoch
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.pax_headers = {}
+    member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
 
 
 def make_wheel(python, target, sdist, to):
