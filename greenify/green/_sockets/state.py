@@ -28,7 +28,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from greenify import core
-from greenify.core.blocking import bad_descriptor
+from greenify.core.blocking import bad_descriptor, wait_natively
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.descriptors import Descriptor, Side
 from greenify.core.kernel_queue import WRITE
@@ -107,6 +107,7 @@ class SocketState:
         "closed",
         "descriptor",
         "epoch",
+        "excused",
         "limits",
         "local",
         "lowat",
@@ -121,6 +122,7 @@ class SocketState:
         # An absent timeout is None in Python's terms, a non-blocking socket has 0.0.
         timeout = _gettimeout(sock)
         self.closed = closed
+        self.excused: float | None = None  # the deadline after which `_in_time` has said yes
         self.timeout = timeout
         self.blocking = timeout != 0.0
         self.native_blocking = timeout is None
@@ -323,10 +325,28 @@ def wait_for(
     elif writing and descriptor.mask & WRITE != WRITE:
         descriptor.hub.descriptors.want_write(descriptor)
     if not (descriptor.write if writing else descriptor.read).wait(until) and until is deadline:
-        raise _over(state)
+        if not _in_time(state, descriptor, writing, deadline):
+            raise _over(state)
     if descriptor.closed:
         # Not to be tried again: the number may belong to another file by now.
         raise bad_descriptor()
+
+
+def _in_time(
+    state: SocketState, descriptor: Descriptor, writing: bool, deadline: float | None
+) -> bool:
+    """Whether a wait that is over by the clock has what it waited for, as poll(2) says to a thread.
+
+    While others computed nobody asked the kernel, and the hub's time-outs come before its reports.  Once for
+    a deadline: a call that still gives EAGAIN must not go on for ever.
+    """
+    if state.excused == deadline or descriptor.closed:
+        return False
+    if not wait_natively(descriptor.fd, writing, deadline):
+        return False
+    state.excused = deadline
+    descriptor.read.drained = False
+    return True
 
 
 def _over(state: SocketState) -> OSError:

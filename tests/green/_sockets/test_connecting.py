@@ -223,3 +223,28 @@ def test_two_hundred_at_once(mode: Mode) -> None:
     """,
         mode,
     )
+
+
+@both_modes
+def test_connected_in_time_while_others_compute(mode: Mode) -> None:
+    # The kernel has connected at once; that a thread gets to hear of it later makes it no time-out.
+    run(
+        """
+    with socket.create_server(("127.0.0.1", 0), backlog=10) as server:
+        for method in ("connect", "connect_ex"):
+            for _ in range(3):
+                go = threading.Event()
+                def compute():
+                    go.wait(LONG)
+                    end = time.monotonic() + 0.03
+                    while time.monotonic() < end:
+                        pass
+                with socket.socket() as s:
+                    s.settimeout(0.01)
+                    computing = Thread(compute)
+                    go.set()
+                    assert not getattr(s, method)(server.getsockname())
+                    computing.end()
+    """,
+        mode,
+    )
