@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -169,7 +170,9 @@ class TestPrinted:
             assert (found.code, found.stderr) == (0, "")
             rows = dict(line.split(maxsplit=1) for line in found.stdout.splitlines())
             assert list(rows) == ["greenify", "pyuv", "libuv", "greenlet", "Python"]
-            assert rows["greenify"] == greenify.__version__
+            assert re.fullmatch(
+                rf"{re.escape(greenify.__version__)} \((sources in|wheel) .+\)", rows["greenify"]
+            )
             assert rows["pyuv"].split()[0] == pyuv_version
             assert rows["libuv"] == libuv_version
             assert rows["greenlet"] == greenlet.__version__
