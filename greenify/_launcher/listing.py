@@ -65,9 +65,11 @@ def _build() -> str:
         found = distribution("greenify")
     except PackageNotFoundError:
         return f"sources in {here}"
-    origin = json.loads(found.read_text("direct_url.json") or "{}")
-    if origin.get("dir_info", {}).get("editable") or Path(str(found.locate_file(""))) != here:
-        return f"sources in {here}"
     lines = (found.read_text("WHEEL") or "").splitlines()
     tags = [line.removeprefix("Tag: ") for line in lines if line.startswith("Tag: ")]
+    origin = json.loads(found.read_text("direct_url.json") or "{}")
+    editable = origin.get("dir_info", {}).get("editable")
+    # What an editable installation leaves in the sources has no tags.
+    if editable or not tags or Path(str(found.locate_file(""))) != here:
+        return f"sources in {here}"
     return "wheel " + ", ".join(tags)
