@@ -17,7 +17,7 @@ def run(code: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 # Everything that hangs on the modules of the standard library, by identity.
 SNAPSHOT = """
-import sys, types
+import _ctypes, sys, types  # _ctypes: the guard of repr is reached by it
 
 def snapshot():
     found = {}

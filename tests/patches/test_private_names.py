@@ -29,6 +29,7 @@ def until(minor: int) -> Versions:
 # Where it is, and the first and the last version that has it.
 TABLE: dict[str, Versions] = {
     "_asyncio._swap_current_task": since(12),
+    "_ctypes._SimpleCData": ALWAYS,
     "_multiprocessing.SemLock._after_fork": ALWAYS,
     "_multiprocessing.SemLock._count": ALWAYS,
     "_multiprocessing.SemLock._is_mine": ALWAYS,
