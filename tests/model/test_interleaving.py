@@ -300,6 +300,8 @@ class TestGettersThatLeave:
             assert last.woken and last.finish() == 3
             assert not q._waiters
 
+    # Half a minute on an idle machine.
+    @pytest.mark.timeout(900)
     def test_while_two_items_are_put(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for run in at_every_step(simple_queue, intruders=2):
             q: Any = simple_queue.SimpleQueue()
