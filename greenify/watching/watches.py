@@ -155,7 +155,7 @@ class Watch:
 
 
 def watch(seconds: float = 0.1, callback: Callable[[Report], object] | None = None) -> Watch:
-    """Report whenever one green thread keeps the loop for longer than `seconds`, so that no other can run.
+    """Report whenever one green thread keeps the loop for longer than `seconds`, so that no other can run::
 
         greenify.watch(0.1)
         with greenify.watch(0.1, print):
