@@ -26,15 +26,19 @@ class Running:
 
     @property
     def log(self) -> str:
-        return self._log.read_text()
+        return self._log.read_text(errors="backslashreplace")
 
     def until(self, pattern: str, times: int = 1) -> list[str]:
         """What a pattern has found in the log as soon as it has found so much."""
         deadline = time.monotonic() + TIMEOUT
         while len(found := re.findall(pattern, self.log)) < times:
             assert time.monotonic() < deadline, f"no {pattern!r} in\n{self.log}"
+            self.check()
             time.sleep(0.02)
         return found
+
+    def check(self) -> None:
+        """Whether it makes sense to wait on: a program that has ended may have children that write."""
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)

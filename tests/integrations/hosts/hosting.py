@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import http.client
 import importlib.metadata
-import os
-import re
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.integrations.running import TIMEOUT, Running, started
 from tests.libraries.servers import required
-from tests.support import child_env
-
-TIMEOUT = 60.0
 
 #: How many requests have to be under way at once.
 MANY = 20
@@ -53,26 +46,13 @@ def needs(*distributions: str) -> None:
             (pytest.fail if required() else pytest.skip)(f"needs {name}: pip install '.[hosts]'")
 
 
-@dataclass
-class Host:
-    """A program that runs; its output goes to a file."""
+class Host(Running):
+    """A server that runs by itself: nothing more comes when it has ended."""
 
-    here: Path
-    process: subprocess.Popen[bytes]
-    port: int = 0
+    port = 0
 
-    @property
-    def log(self) -> str:
-        return (self.here / "log").read_text(errors="backslashreplace")
-
-    def until(self, pattern: str, times: int = 1) -> list[str]:
-        """What a pattern has found in the output as soon as it has found so much."""
-        deadline = time.monotonic() + TIMEOUT
-        while len(found := re.findall(pattern, self.log)) < times:
-            assert time.monotonic() < deadline, f"no {pattern!r} in\n{self.log}"
-            assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log}"
-            time.sleep(0.02)
-        return found
+    def check(self) -> None:
+        assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log}"
 
     def ask(self, path: str = "/") -> str:
         """The body of the answer to one request."""
@@ -93,8 +73,7 @@ class Host:
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """The exit code, after a signal."""
-        self.process.send_signal(number)
-        return self.process.wait(TIMEOUT)
+        return super().stop(number)
 
 
 @contextmanager
@@ -111,25 +90,10 @@ def hosting(
     The block begins when `ready` is found in the output; its group is the port.
     """
     (here / "program.py").write_text(program)
-    with (here / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, *launcher, *command],
-            cwd=here,
-            env=child_env(env),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    host = Host(here, process)
-    try:
+    with started([sys.executable, *launcher, *command], here, env or {}) as process:
+        host = Host(here, process)
         host.port = int(host.until(ready)[-1])
         yield host
-    finally:
-        # The group is gone when all has ended in order.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def check_threads(answers: list[str], launcher: Sequence[str]) -> None:
