@@ -10,6 +10,9 @@ from typing import NamedTuple
 import greenify.errors
 
 __all__ = [
+    "OWN",
+    "STANDARD",
+    "USER",
     "Place",
     "frames_of",
     "is_library",
@@ -43,7 +46,9 @@ def _folders(*names: str) -> tuple[str, ...]:
 
 
 _OWN = _folders(os.path.dirname(greenify.errors.__file__))
-_STANDARD = _folders(sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
+_STANDARD = _folders(
+    sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__)
+)
 # Other people's packages lie inside of the standard library's folder.
 _INSTALLED = tuple(
     folder + name + os.sep for folder in _STANDARD for name in ("site-packages", "dist-packages")
@@ -52,25 +57,28 @@ _INSTALLED = tuple(
 # What the standard library has frozen into the interpreter, or has in C.
 _FROZEN = "<frozen "
 
-# By the name of a file: 0 the user's, 1 the standard library's, 2 ours.  The number of files is limited, save
-# for code that is made at run time, whose names may be new ones for ever.
+# Whose code it is.
+USER, STANDARD, OWN = range(3)
+
+# By the name of a file.  The number of files is limited, save for code that is made at run time, whose names
+# may be new ones for ever.
 _kinds: dict[str, int] = {}
 _LIMIT = 10_000
 
 
 def kind_of(code: CodeType) -> int:
-    """Whose code it is: 0 the user's, 1 the standard library's, 2 greenify's."""
+    """Whose code it is: `USER`, `STANDARD` or `OWN`."""
     filename = code.co_filename
     kind = _kinds.get(filename)
     if kind is None:
         if filename.startswith(_OWN):
-            kind = 2
+            kind = OWN
         elif filename.startswith(_FROZEN):
-            kind = 1
+            kind = STANDARD
         elif filename.startswith(_STANDARD) and not filename.startswith(_INSTALLED):
-            kind = 1
+            kind = STANDARD
         else:
-            kind = 0
+            kind = USER
         if len(_kinds) >= _LIMIT:
             _kinds.clear()
         _kinds[filename] = kind
@@ -79,12 +87,12 @@ def kind_of(code: CodeType) -> int:
 
 def is_own(frame: FrameType) -> bool:
     """Whether it is one of greenify's."""
-    return kind_of(frame.f_code) == 2
+    return kind_of(frame.f_code) == OWN
 
 
 def is_library(frame: FrameType) -> bool:
     """Whether it is the standard library's or greenify's."""
-    return kind_of(frame.f_code) > 0
+    return kind_of(frame.f_code) != USER
 
 
 def frames_of(frame: FrameType | None, limit: int = 1_000) -> list[FrameType]:
@@ -101,7 +109,7 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
 
     None if all of them are.  Any thread may ask for the frames of any other.
     """
-    while frame is not None and kind_of(frame.f_code):
+    while frame is not None and is_library(frame):
         frame = frame.f_back
     return frame
 

@@ -18,7 +18,7 @@ from itertools import islice
 from types import CodeType, FrameType, MemberDescriptorType, ModuleType
 from typing import Any, NamedTuple
 
-from greenify.inspect.frames import Place, kind_of, place_of
+from greenify.inspect.frames import USER, Place, kind_of, place_of
 
 __all__ = ["Holding", "holdings"]
 
@@ -59,7 +59,7 @@ def holdings(frame: FrameType | None) -> Iterator[Holding]:
     """The plain locks that a thread holds in `frame`, its innermost, and below, as far as can be found."""
     while frame is not None:
         code = frame.f_code
-        if kind_of(code) == 0:
+        if kind_of(code) == USER:
             regions = _regions(frame).get((code.co_name, code.co_firstlineno))
             if regions:
                 yield from _held(regions, frame)

@@ -15,7 +15,7 @@ from types import CodeType, FrameType
 from greenlet import greenlet
 
 from greenify.inspect import waits_on_descriptors, waits_on_others
-from greenify.inspect.frames import kind_of
+from greenify.inspect.frames import USER, kind_of
 from greenify.inspect.record import TABLE, Context, Describer, Wait
 
 __all__ = ["Wait", "wait_in", "wait_of"]
@@ -87,7 +87,7 @@ def _learn(frame: FrameType) -> tuple[CodeType, bool, Describer | None]:
     code = frame.f_code
     module = str(frame.f_globals.get("__name__", "")).removeprefix(_ORIGINALS)
     describer = TABLE.get((module, code.co_name))
-    user = kind_of(code) == 0
+    user = kind_of(code) == USER
     if len(_codes) >= _MOST_CODES:
         _codes.clear()
     entry = _codes[id(code)] = (code, user, None if user else describer)

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import ast
 import linecache
-import os
 import sys
-import sysconfig
 from dataclasses import dataclass
 from itertools import islice
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from greenify import core
+from greenify.inspect.frames import OWN, USER, kind_of
 
 __all__ = ["Call", "Line", "Raw", "call_in", "capture", "is_ours", "lines", "root_of", "users"]
 
 # Frames of a stack that are kept at most, from the innermost on.
 _DEPTH = 100
-
-_OURS = os.path.dirname(os.path.dirname(os.path.abspath(core.__file__))) + os.sep
-_STANDARD = tuple(
-    {sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")}
-    # Where the copies of modules have their code from, in a virtual environment too.
-    | {os.path.dirname(os.path.abspath(os.__file__)) + os.sep}
-)
-_INSTALLED = ("site-packages" + os.sep, "dist-packages" + os.sep)
 
 
 @dataclass(frozen=True)
@@ -137,25 +127,19 @@ def lines(stack: list[Raw]) -> tuple[Line, ...]:
 
 def is_ours(raw: Raw) -> bool:
     """Whether it is a frame of greenify's."""
+    # By the name of its module, too: copies of the standard library's have its files.
     module = raw.names.get("__name__")
     if isinstance(module, str) and module.startswith("greenify."):
         return True
-    return raw.code.co_filename.startswith(_OURS)
-
-
-def _is_users(raw: Raw) -> bool:
-    file = raw.code.co_filename
-    if is_ours(raw) or file.startswith("<frozen "):
-        return False
-    for folder in _STANDARD:
-        if file.startswith(folder):
-            return file[len(folder) :].startswith(_INSTALLED)
-    return True
+    return kind_of(raw.code) == OWN
 
 
 def users(stack: list[Raw]) -> int:
     """The index of the innermost frame that is neither the standard library's nor greenify's; else 0."""
-    return next((index for index, raw in enumerate(stack) if _is_users(raw)), 0)
+    for index, raw in enumerate(stack):
+        if kind_of(raw.code) == USER and not is_ours(raw):
+            return index
+    return 0
 
 
 def call_in(raw: Raw) -> Call | None:

@@ -13,8 +13,8 @@ from tests.watching.programs import line_of, reports, write
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc says what a thread does")
 
-# A call that waits in C until the watch has said so.
-HELD = """
+# A watch; who calls `culprit` waits in C until that has said so.
+WATCHED = """
     from greenify.watching import Watch
 
     held = Held()
@@ -23,13 +23,19 @@ HELD = """
         if not report.ended:
             held.let_go()
     watch = Watch(0.05, tell, patience=0.05)
-    threads = others(2)
     def culprit():
         held.wait()  # here
+"""
+
+HELD = (
+    WATCHED
+    + """
+    threads = others(2)
     call(culprit)
     watch.stop()
     show()
 """
+)
 
 
 def ours(found: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
@@ -182,31 +188,22 @@ def test_a_raw_greenlet(tmp_path: Path) -> None:
 def test_two_hubs(tmp_path: Path) -> None:
     path = write(
         tmp_path,
-        """
-        from greenify.watching import Watch
-
-        held = Held()
-        def tell(report):
-            found.append(report)
-            if not report.ended:
-                held.let_go()
-        watch = Watch(0.05, tell, patience=0.05)
-        def culprit():
-            held.wait()  # here
-        def run():
-            other = greenify.spawn(greenify.sleep, 0.001)
-            task = greenify.Task(target=culprit, name="culprit")
-            task.start()
-            task.join()
-            other.join()
-        thread = native.Thread(target=run)
-        # Both hubs are watched, and the main one has something to do.
-        threads = others()
-        thread.start()
-        while thread.is_alive():
-            time.sleep(0.001)
-        watch.stop()
-        show()
+        WATCHED
+        + """
+    def run():
+        other = greenify.spawn(greenify.sleep, 0.001)
+        task = greenify.Task(target=culprit, name="culprit")
+        task.start()
+        task.join()
+        other.join()
+    thread = native.Thread(target=run)
+    # Both hubs are watched, and the main one has something to do.
+    threads = others()
+    thread.start()
+    while thread.is_alive():
+        time.sleep(0.001)
+    watch.stop()
+    show()
         """,
     )
     found = ours(reports(path), path)
@@ -216,33 +213,24 @@ def test_two_hubs(tmp_path: Path) -> None:
 def test_a_child_of_a_fork_is_watched(tmp_path: Path) -> None:
     path = write(
         tmp_path,
-        """
-        from greenify.watching import Watch
-
-        held = Held()
-        def tell(report):
-            found.append(report)
-            if not report.ended:
-                held.let_go()
-        watch = Watch(0.05, tell, patience=0.05)
-        threads = others()
-        time.sleep(0.01)
-        def culprit():
-            held.wait()  # here
-        pid = os.fork()
-        if not pid:
-            over.append(1)
-            over.clear()
-            threads = others()
-            call(culprit)
-            watch.stop()
-            show()
-            os._exit(0)
-        _, status = os.waitpid(pid, 0)
-        assert status == 0, status
-        assert watch.places == []
+        WATCHED
+        + """
+    threads = others()
+    time.sleep(0.01)
+    pid = os.fork()
+    if not pid:
         over.append(1)
+        over.clear()
+        threads = others()
+        call(culprit)
         watch.stop()
+        show()
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, status
+    assert watch.places == []
+    over.append(1)
+    watch.stop()
         """,
     )
     found = ours(reports(path), path)
