@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 
 from greenify.patches import changes, is_patched
@@ -86,7 +87,8 @@ def _of_library(stack: list[Raw], call: Call | None) -> str | None:
             continue
         packages = {module.partition(".")[0] for module in modules}
         condition = ""
-        if not (_inside(stack[0], packages) or (call is not None and _named(call, packages))):
+        inside = bool(stack) and _inside(stack[0], packages)
+        if not (inside or (call is not None and _belongs(call, modules))):
             if call is None or is_patched(name) or not _may_be(call, modules):
                 continue
             condition = f"if {call.text.rpartition('.')[2]}() is of that library: "
@@ -109,8 +111,29 @@ def _inside(raw: Raw, packages: set[str]) -> bool:
     return isinstance(module, str) and module.partition(".")[0] in packages
 
 
-def _named(call: Call, packages: set[str]) -> bool:
-    return call.name is not None and call.name.partition(":")[0].partition(".")[0] in packages
+def _belongs(call: Call, modules: tuple[str, ...]) -> bool:
+    """Whether the function is known to be the library's: by its name, or because a class there has it.
+
+    Classes of C may name a module that only C knows (``cimpl.Consumer``).
+    """
+    if call.name is not None:
+        package = call.name.partition(":")[0].partition(".")[0]
+        return any(module.partition(".")[0] == package for module in modules)
+    if call.value is None:
+        return False
+    method = call.text.rpartition(".")[2]
+    return any(
+        vars(base).get(method) is call.value for kind in _classes(modules) for base in kind.__mro__
+    )
+
+
+def _classes(modules: tuple[str, ...]) -> Iterator[type]:
+    """The classes in those of the modules that have been imported."""
+    for module in modules:
+        if module in sys.modules:
+            for value in tuple(vars(sys.modules[module]).values()):
+                if isinstance(value, type):
+                    yield value
 
 
 def _may_be(call: Call, modules: tuple[str, ...]) -> bool:
@@ -118,12 +141,7 @@ def _may_be(call: Call, modules: tuple[str, ...]) -> bool:
     _, dot, method = call.text.rpartition(".")
     if not dot or call.value is not None:
         return False
-    return any(
-        isinstance(kind, type) and method in vars(kind)
-        for module in modules
-        if module in sys.modules
-        for kind in tuple(vars(sys.modules[module]).values())
-    )
+    return any(method in vars(kind) for kind in _classes(modules))
 
 
 def _of_standard_library(call: Call | None) -> str | None:

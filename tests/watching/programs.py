@@ -30,6 +30,12 @@ PRELUDE = """
         def let_go(self):
             os.write(self.writer, b"x")
 
+    def held_for(seconds):
+        '''One that is let go: the kernel goes on with such a read after a signal, unlike with usleep.'''
+        held = Held()
+        native.Timer(seconds, held.let_go).start()
+        return held
+
     def keep(seconds):
         libc_keeping.usleep(int(seconds * 1e6))
 

@@ -17,7 +17,8 @@ from tests.watching.programs import line_of, write
 PROGRAM = """
     def culprit():
         for _ in range(2):
-            libc.usleep(300_000)  # here
+            held = held_for(0.3)
+            libc.read(held.reader, held.buffer, 1)  # here
             time.sleep(0.001)
     threads = others(name="other")
     call(culprit)
@@ -91,7 +92,8 @@ class TestCommand:
             """
             def culprit():
                 time.sleep(0.05)
-                libc.usleep(300_000)  # here
+                held = held_for(0.3)
+                libc.read(held.reader, held.buffer, 1)  # here
             threading.Thread(target=culprit).start()
             threading.Thread(target=time.sleep, args=(0.1,)).start()
             """,
