@@ -28,6 +28,7 @@ from greenify.core.blocking import wait_natively
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.entries import Mark
 from greenify.core.registry import home_hub
+from greenify.inspect.names import name_by_ident, name_of
 from greenify.patches import original
 from greenify.watching.kept import Alarm
 from greenify.watching.kernel import SystemCall, cpu_time, queued, switches_here, system_call
@@ -343,19 +344,11 @@ def _running(hub: Hub) -> greenlet | None:
 
 def _name(hub: Hub, g: Any) -> str:
     """What the program calls the thread."""
-    threads: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
     if g is None:
         return "a greenlet in one of the threads"
     if g is hub.greenlet:
         return "the hub (a callback)"
-    if g is hub.main:
-        thread = threads.get(hub.ident)
-        if thread is None:
-            return "MainThread" if home_hub() is hub else f"native thread {hub.native_id}"
-        return thread.name
-    task = getattr(g, "task", None)
-    name = getattr(task, "name", None)
-    if isinstance(name, str):
-        return name
-    thread = threads.get(getattr(g, "ident", 0))
-    return thread.name if thread is not None else f"thread {getattr(g, 'ident', id(g)):#x}"
+    if g is not hub.main:
+        return name_of(g)
+    unknown = "MainThread" if home_hub() is hub else f"native thread {hub.native_id}"
+    return name_by_ident(hub.ident) or unknown
