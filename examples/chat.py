@@ -66,8 +66,8 @@ def room(messages: Channel[Message]) -> None:
                 continue
             try:
                 client.outgoing.send(text, timeout=0)
-            except TimeoutError:
-                remove(client)  # too slow
+            except (TimeoutError, ChannelClosed):
+                remove(client)  # too slow, or its writer has found that it has hung up
 
     def remove(client: Client) -> None:
         if clients.get(client.name) is client:
@@ -82,9 +82,9 @@ def room(messages: Channel[Message]) -> None:
                 client.outgoing.send(f"* the name {client.name!r} is taken")
                 client.outgoing.close()
             case Joined():
-                clients[client.name] = client
-                others = ", ".join(sorted(clients.keys() - {client.name})) or "nobody"
+                others = ", ".join(sorted(clients)) or "nobody"
                 client.outgoing.send(f"* hello {client.name}, here are: {others}")
+                clients[client.name] = client
                 tell(f"* {client.name} has joined", besides=client)
             case Said() if clients.get(client.name) is client:
                 tell(f"{client.name}: {message.text}", besides=client)

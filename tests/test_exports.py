@@ -59,6 +59,8 @@ PUBLIC = {
     "trace",
     # greenify.inspect
     "stats",
+    # greenify.watching
+    "watch",
     # greenify.task
     "Task",
     "current",
