@@ -36,6 +36,12 @@ def name_of(g: greenlet | None) -> str:
     if hub is not None and hub.main is g:
         return f"thread {hub.ident:#x}"
     function = getattr(g, "_function", None)
+    # One that has not begun yet is unknown to `threading`.
+    thread = getattr(function, "__self__", None)
+    if isinstance(thread, threading.Thread):
+        own = vars(thread).get("_name")
+        if isinstance(own, str):
+            return own
     kind = "thread" if hasattr(g, "_lives") else "greenlet"
     number = ident if isinstance(ident, int) else id(g)
     return f"{kind} {number:#x}" + (f" of {function_name(function)}" if function else "")

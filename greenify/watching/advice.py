@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -24,6 +25,8 @@ _OF_PATHS = frozenset(
     "open openat openat2 stat lstat newfstatat statx access faccessat truncate rename renameat2 mkdir "
     "mkdirat rmdir unlink unlinkat linkat symlinkat sync".split()
 )
+# Patches that replace nothing which Python sees, each with the modules whose calls wait without them.
+_IN_C = {"sqlite3": ("sqlite3",)}
 # Packages that are imported under another name than the one they are known by.
 _KNOWN_AS = {
     "mysqlclient": "MySQLdb",
@@ -52,6 +55,8 @@ def remedy(
         system_call: what it sat in.
     """
     found = _of_library(stack, call) or _of_standard_library(call)
+    if found is None and not computed:
+        found = _in_c(call)
     if found is not None:
         return found
     if system_call is not None and _is_file(system_call):
@@ -85,14 +90,15 @@ def _of_library(stack: list[Raw], call: Call | None) -> str | None:
     for name, modules in LIBRARIES.items():
         if not any(module in sys.modules for module in modules):
             continue
-        packages = {module.partition(".")[0] for module in modules}
+        known = _KNOWN_AS.get(name, name)
+        # Of what waits for its C module the calls are made in its Python one: ``ldap`` of ``_ldap``.
+        packages = {module.partition(".")[0] for module in (*modules, known)}
         condition = ""
         inside = bool(stack) and _inside(stack[0], packages)
         if not (inside or (call is not None and _belongs(call, modules))):
             if call is None or is_patched(name) or not _may_be(call, modules):
                 continue
             condition = f"if {call.text.rpartition('.')[2]}() is of that library: "
-        known = _KNOWN_AS.get(name, name)
         if not is_patched(name):
             return (
                 f"{condition}{known} is patched when greenify is loaded first and its patch {name!r} is not "
@@ -138,10 +144,26 @@ def _classes(modules: tuple[str, ...]) -> Iterator[type]:
 
 def _may_be(call: Call, modules: tuple[str, ...]) -> bool:
     """Whether a class of the library has a method of this name, and nothing else is known of the call."""
+    # Many a class of a library is a dictionary, too.
+    return call.value is None and _has_method(call, modules, but=sys.stdlib_module_names)
+
+
+def _has_method(call: Call, modules: tuple[str, ...], but: frozenset[str] = frozenset()) -> bool:
     _, dot, method = call.text.rpartition(".")
-    if not dot or call.value is not None:
-        return False
-    return any(method in vars(kind) for kind in _classes(modules))
+    return bool(dot) and any(
+        method in vars(base) and not _is_of(base, but)
+        for kind in _classes(modules)
+        for base in kind.__mro__
+    )
+
+
+def _is_of(kind: type, modules: frozenset[str]) -> bool:
+    """Whether a class is one of the interpreter's own, or of these modules."""
+    module = kind.__module__.partition(".")[0]
+    if module == "builtins":
+        # Some classes of C say so that are not.
+        return vars(builtins).get(kind.__name__) is kind
+    return module in modules
 
 
 def _of_standard_library(call: Call | None) -> str | None:
@@ -160,4 +182,18 @@ def _of_standard_library(call: Call | None) -> str | None:
                 if vars(patch.target).get(attribute) is value:
                     where = f"{label(patch.target)}.{attribute}"
                     return f"{where} is cooperative with the patch {name!r}, which is left out"
+    return None
+
+
+def _in_c(call: Call | None) -> str | None:
+    """If a call waits that a patch makes cooperative beneath it: that the patch is left out."""
+    for name, modules in _IN_C.items():
+        if call is None or is_patched(name) or not any(module in sys.modules for module in modules):
+            continue
+        belongs = _belongs(call, modules)
+        if belongs or (call.value is None and _has_method(call, modules)):
+            condition = (
+                "" if belongs else f"if {call.text.rpartition('.')[2]}() is of that module: "
+            )
+            return f"{condition}{name} is cooperative with the patch {name!r}, which is left out"
     return None

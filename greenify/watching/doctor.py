@@ -10,15 +10,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from greenify.watching.reports import Place
+from greenify.watching.reports import Place, Report
 from greenify.watching.watches import Watch
 
-__all__ = ["FINEST", "Doctor", "Options", "rows", "table"]
+__all__ = ["FINEST", "PATIENCE", "Doctor", "Options", "rows", "table"]
 
 #: The shortest stay that is counted, in seconds: what is shorter is seen by chance only.
 FINEST = 0.02
 
 _HEADINGS = ("PLACE", "FUNCTION", "CALLS", "TOTAL", "WORST", "WHO WAITED", "WHAT TO DO")
+
+#: A stay that goes on for so many seconds is told at once: it may have no end, and the program no table.
+PATIENCE = 2.0
 
 # How many names of those that waited are shown.
 _NAMES = 3
@@ -101,9 +104,10 @@ class Doctor:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._pid = os.getpid()
-        self._watch = Watch(options.finest, lambda report: None)
         # A program may close or replace them.
         self._streams = sys.stdout, sys.stderr
+        self._told: set[tuple[str, int, str]] = set()
+        self._watch = Watch(options.finest, self._goes_on, patience=PATIENCE)
         atexit.register(self.finish)
 
     def finish(self) -> bool:
@@ -123,6 +127,19 @@ class Doctor:
         self._write(text)
         limit = self._options.fail_over
         return limit is not None and any(row["worst"] > limit for row in found)
+
+    def _goes_on(self, report: Report) -> None:
+        # On a native thread of the watch.
+        stream = self._streams[1]
+        if report.ended or report.place in self._told or stream is None:
+            return
+        self._told.add(report.place)
+        source = f": {report.source}" if report.source else ""
+        stream.write(
+            f"greenify doctor: {report.thread} has kept the loop for {report.seconds:.2f} s and goes on, at "
+            f"{report.file}:{report.line} in {report.function}{source}\n  What to do: {report.remedy}.\n"
+        )
+        stream.flush()
 
     def _write(self, text: str) -> None:
         path = self._options.output

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,39 @@ class TestCommand:
         )
         assert f"{path}:{line_of(path, '# here')}" in doctor(path).stderr
 
+    def test_one_without_an_end(self, tmp_path: Path) -> None:
+        """It is told while it goes on, for whoever is killed prints no table."""
+        path = write(
+            tmp_path,
+            """
+            def culprit():
+                held = Held()
+                held.wait()  # here
+            threading.Thread(target=culprit, name="culprit").start()
+            """,
+        )
+        with subprocess.Popen(
+            [sys.executable, "-m", "greenify", "doctor", path],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=child_env(),
+            cwd=ROOT,
+        ) as child:
+            killer = threading.Timer(60, child.kill)
+            killer.start()
+            try:
+                assert child.stderr is not None
+                line, remedy = child.stderr.readline(), child.stderr.readline()
+            finally:
+                killer.cancel()
+                child.kill()
+        assert re.fullmatch(
+            r"greenify doctor: culprit has kept the loop for [0-9.]+ s and goes on, at "
+            rf"{path}:{line_of(path, 'libc.read(self.reader')} in .*: libc.read\(.*\)\n",
+            line,
+        )
+        assert remedy.startswith("  What to do: ")
+
     def test_nothing(self, tmp_path: Path) -> None:
         done = doctor("--finest", "10", "-c", "print('out')")
         assert (done.returncode, done.stdout) == (0, "out\n")
@@ -151,25 +186,7 @@ class TestCases:
         assert done.returncode == 0, done.stderr
         (row,) = [row for row in done.stderr.splitlines() if row.startswith("busy.py:8 ")]
         assert "write " in row and "MainThread" in row
-
-    def test_confluent_kafka(self, tmp_path: Path) -> None:
-        pytest.importorskip("confluent_kafka", reason="the extra 'libraries' has it")
-        path = tmp_path / "poll.py"
-        path.write_text(
-            "import threading, time\n"
-            "from confluent_kafka import Consumer\n"
-            "settings = {'bootstrap.servers': '127.0.0.1:1', 'group.id': 'g', 'log_level': 0}\n"
-            "consumer = Consumer(settings)\n"
-            "def poll():\n"
-            "    consumer.poll(0.5)\n"
-            "thread = threading.Thread(target=poll, name='poller')\n"
-            "thread.start()\n"
-            "thread.join()\n"
-            "consumer.close()\n"
-        )
-        rows = places("--skip", "confluent_kafka", path)
-        (row,) = [row for row in rows if row["place"] == f"{path}:6"]
-        assert "confluent_kafka is patched when greenify is loaded first" in row["remedy"]
+        assert "sqlite3 is cooperative with the patch 'sqlite3', which is left out" in row
 
     def test_a_patch_that_is_left_out(self, tmp_path: Path) -> None:
         path = tmp_path / "sleeper.py"
