@@ -104,11 +104,9 @@ def _redis() -> Iterator[str]:
     found = shutil.which("redis-server")
     if found is None:
         raise Missing(
-            "redis-server is not installed, which the celery rows need: apt-get install redis-server"
+            "redis-server is not installed, which the rows of celery and redis need: "
+            "apt-get install redis-server"
         )
-    for package in ("celery", "redis"):
-        if importlib.util.find_spec(package) is None:
-            raise Missing(f"{package} is not installed, which the celery rows need")
     port = _free_port()
     with tempfile.TemporaryDirectory() as folder:
         options = ("--bind", "127.0.0.1", "--save", "", "--maxclients", "4000", "--dir", folder)
@@ -142,12 +140,37 @@ def _wrk() -> Iterator[str]:
 def _postgres() -> Iterator[str]:
     lacking = servers.missing("postgres")
     if lacking is not None:
-        raise Missing(f"PostgreSQL, which the psycopg rows need: {lacking}")
+        raise Missing(f"PostgreSQL, which the rows of psycopg, psycopg2 and pg8000 need: {lacking}")
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         servers.running("postgres", Path(folder)) as server,
     ):
         yield f"host={server.host} port={server.port} user={server.user} dbname={server.database}"
+
+
+@contextlib.contextmanager
+def _mariadb() -> Iterator[str]:
+    lacking = servers.missing("mariadb")
+    if lacking is not None:
+        raise Missing(f"MariaDB, which the rows of mysqlclient and pymysql need: {lacking}")
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        servers.running("mariadb", Path(folder)) as server,
+    ):
+        yield (
+            f"host={server.host} port={server.port} user={server.user} "
+            f"password={server.password} database={server.database}"
+        )
+
+
+@contextlib.contextmanager
+def _peer(kind: str, module: str, package: str, address: str) -> Iterator[str]:
+    """Of `slow_peers`, where the client's own package is the server, too."""
+    if importlib.util.find_spec(module) is None:
+        raise Missing(f"{package} is not installed, which the row client-{package} needs")
+    port = _free_port()
+    with _serving([sys.executable, "-m", "benchmarks.slow_peers", kind, str(port)], port):
+        yield address.format(port)
 
 
 #: By name: context managers that yield what a workload is called with under that name.
@@ -158,4 +181,7 @@ RESOURCES: dict[str, Callable[[], contextlib.AbstractContextManager[str]]] = {
     "certificate": _certificate,
     "wrk": _wrk,
     "postgres": _postgres,
+    "mariadb": _mariadb,
+    "zmq": lambda: _peer("zmq", "zmq", "pyzmq", "tcp://127.0.0.1:{}"),
+    "grpc": lambda: _peer("grpc", "grpc", "grpcio", "127.0.0.1:{}"),
 }

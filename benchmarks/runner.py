@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -98,6 +99,18 @@ def run_once(
     return Sample(**json.loads(lines[-1]))
 
 
+def _lacking(workload: Workload, layer: Layer, missing: dict[str, str]) -> str:
+    """Why the workload cannot be run here, or an empty string."""
+    for need in workload.needs:
+        if need in missing:
+            return missing[need]
+    for module in workload.modules:
+        if importlib.util.find_spec(module.partition(".")[0]) is None:
+            return f"the module {module} is not installed, which {workload.name} needs"
+    package = layer.missing()
+    return f"{package} is not installed" if package else ""
+
+
 def run(
     plan: Plan,
     results: Results,
@@ -123,10 +136,8 @@ def run(
         for round_number in range(plan.rounds):
             for workload, layer in plan.pairs(round_number):
                 advance(f"{workload.name} / {layer.name}")
-                lacking = [missing[need] for need in workload.needs if need in missing]
-                package = layer.missing()
-                if lacking or package:
-                    reason = lacking[0] if lacking else f"{package} is not installed"
+                reason = _lacking(workload, layer, missing)
+                if reason:
                     results.fail(workload.name, layer.name, reason)
                     continue
                 if (workload.name, layer.name) in broken:

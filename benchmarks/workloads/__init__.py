@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.layers import LAYERS, Layer
 from benchmarks.sample import Sample
+from benchmarks.workloads.clients import CLIENTS
 
 __all__ = ["WORKLOADS", "Workload"]
 
@@ -42,6 +43,7 @@ class Workload:
         hosted: the program starts a server of the layer's: it runs in a process without the layer and is
             given its name and the row's.
         layers: those with the common source.
+        modules: what has to be importable for it, whatever the layer.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Workload:
     bare: bool = False
     hosted: bool = False
     layers: tuple[str, ...] = _COMMON
+    modules: tuple[str, ...] = ()
 
     @property
     def all_layers(self) -> tuple[str, ...]:
@@ -243,13 +246,48 @@ def _celery() -> list[Workload]:
     return [
         Workload(
             f"celery-{name}", "celery_tasks", function, bare=True, layers=layers, needs=needs,
-            **_n(2000, 40),
+            modules=("celery", "redis"), **_n(2000, 40),
         )
         for name, function, needs in (
             ("sleep", "napping", ("redis",)),
             ("http", "fetching", ("redis", "nginx")),
         )
     ]  # fmt: skip
+
+
+def _native_calls() -> list[Workload]:
+    plain = ("greenify", "gevent", "threads")
+    rows = [
+        Workload(name, "native_calls", "handed_over", **_n(20000, 200, threads=threads))
+        for name, threads in (("hand-over", 1), ("hand-over-20", 20))
+    ]
+    for name, function, what, number in (
+        ("sqlite-select", "statements", "select", 200000),
+        ("sqlite-update", "statements", "update", 20000),
+        ("hash-1k", "computing", "hash", 300000),
+        ("hash-update-1k", "computing", "hash-update", 500000),
+        ("zlib-compress-1k", "computing", "compress", 20000),
+        ("zlib-decompress-1k", "computing", "decompress", 300000),
+    ):
+        how = _n(number, 200, what=what)
+        rows.append(Workload(name, "native_calls", function, layers=plain, **how))
+    return rows
+
+
+def _clients() -> list[Workload]:
+    return [
+        Workload(
+            f"client-{name}",
+            "clients",
+            "waits",
+            {"client": name, "threads": 20, "seconds": 0.3},
+            quick={"threads": 5, "seconds": 0.05},
+            needs=(need,),
+            modules=(module,),
+            layers=("greenify", "gevent", "threads"),
+        )
+        for name, (module, need, _) in CLIENTS.items()
+    ]
 
 
 def _gevent_loops() -> list[Workload]:
@@ -276,6 +314,8 @@ WORKLOADS: dict[str, Workload] = {
         _synchronising(),
         _others(),
         _celery(),
+        _native_calls(),
+        _clients(),
         _gevent_loops(),
     )
     for row in rows

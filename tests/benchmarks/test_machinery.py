@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import inspect
 import json
 import os
@@ -124,6 +126,45 @@ class TestRunning:
         results = Results({}, 1)
         run(Plan([WORKLOADS["switch"]], ["gevent"], 1), results)
         assert results.rows["switch"].failures == {"gevent": "gevent is not installed"}
+
+    @pytest.mark.parametrize(
+        "row, server", [("client-mysqlclient", "mariadb"), ("client-redis", "redis-server")]
+    )
+    def test_missing_server_is_said(
+        self, row: str, server: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(resources.shutil, "which", lambda name, path=None: None)
+        monkeypatch.setattr(resources.servers, "find", lambda program: None)
+        results = Results({}, 1)
+        run(Plan([WORKLOADS[row]], ["greenify", "threads"], 1), results, warn=lambda text: None)
+        failures = results.rows[row].failures
+        assert set(failures) == {"greenify", "threads"}
+        assert all(f"apt-get install {server}" in reason for reason in failures.values())
+
+    def test_missing_client_is_said(self) -> None:
+        lacking = dataclasses.replace(
+            WORKLOADS["client-pyzmq"], modules=("no_such_client",), needs=()
+        )
+        results = Results({}, 1)
+        run(Plan([lacking], ["threads"], 1), results)
+        reason = "the module no_such_client is not installed, which client-pyzmq needs"
+        assert results.rows["client-pyzmq"].failures == {"threads": reason}
+
+    @pytest.mark.parametrize(
+        "row", ["hand-over", "hand-over-20", "sqlite-select", "sqlite-update", "hash-update-1k"]
+    )
+    def test_native_calls(self, row: str) -> None:
+        for layer in ("greenify", "threads"):
+            assert run_once(WORKLOADS[row], LAYERS[layer], True, {}, 60).cost > 0
+
+    @pytest.mark.skipif(importlib.util.find_spec("zmq") is None, reason="pyzmq is not installed")
+    def test_clients_wait_at_once(self) -> None:
+        waits = dataclasses.replace(
+            WORKLOADS["client-pyzmq"], quick={"threads": 20, "seconds": 0.2}
+        )
+        with resources.RESOURCES["zmq"]() as zmq:
+            sample = run_once(waits, LAYERS["greenify"], True, {"zmq": zmq}, 60)
+        assert 0.2 <= sample.cost < 20 * 0.2
 
 
 class TestStatistics:
