@@ -37,6 +37,8 @@ def answer(environ):
     path = environ["PATH_INFO"]
     if path == "/pid":
         return str(os.getpid())
+    if path == "/threads":
+        return str(sum("_serve" in thread.name for thread in threading.enumerate()))
     if path == "/patched":
         return str(patched_at_import)
     if path == "/meet":

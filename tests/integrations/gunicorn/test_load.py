@@ -82,7 +82,7 @@ def test_wrk_and_slow_clients(tmp_path: Path) -> None:
 
 
 def test_the_memory_of_idle_connections(tmp_path: Path) -> None:
-    """A connection that is kept alive costs 14 KiB; 500 of them may not cost three times that."""
+    """One that is still waited for in a thread costs 14 KiB; 500 of them may not cost three times that."""
     options = ("-k", GREENIFY, "--keep-alive", "600", "--worker-connections", "1010")
     get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     with serving(tmp_path, *options, program=PROGRAM) as server, ExitStack() as stack:

@@ -1,7 +1,7 @@
-"""gunicorn's worker with one green thread for each connection: ``gunicorn -k egg:greenify#greenify app:app``.
+"""The worker itself.
 
 HTTP is gunicorn's: the base class parses requests and writes answers.  Here is what runs it: the patch, who
-accepts, how many at once, how long a connection may be silent, and how a worker ends.
+accepts, how many at once, and how a worker ends; in `connections`, how long a connection may be silent.
 """
 
 from __future__ import annotations
@@ -10,19 +10,24 @@ import errno
 import faulthandler
 import os
 import select
-import socket
 import ssl
 import sys
 import threading
 import time
 from contextlib import suppress
 from math import inf
-from types import TracebackType
 from typing import Any
 
 from gunicorn import sock as gunicorn_sock
 from gunicorn.workers.base_async import AsyncWorker
 
+from greenify.integrations.gunicorn.connections import (
+    PATIENCE,
+    Connection,
+    Head,
+    Parked,
+    Parking,
+)
 from greenify.integrations.late_patch import patch_late
 from greenify.semaphores import Semaphore
 from greenify.task import sleep, spawn
@@ -42,48 +47,6 @@ _GONE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EAGAIN, errno.EINTR})
 _FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-class _Connection:
-    """What the worker knows of one connection; its thread alone sets it."""
-
-    __slots__ = ("sock", "used", "waiting")
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.used = False  # whether a request has come
-        self.waiting = True  # for (the rest of) the head of a request
-
-    def hang_up(self) -> None:
-        """Let a read that waits, and all later ones, find the end of the stream."""
-        # Not SSLSocket.shutdown, which would forget the encryption underneath a thread that reads.
-        with suppress(OSError):
-            socket.socket.shutdown(self.sock, socket.SHUT_RD)
-
-
-class _Head:
-    """The time in which the head of a request has to arrive; silent, for gunicorn then closes."""
-
-    __slots__ = ("_connection", "_timeout")
-
-    def __init__(self, connection: _Connection, seconds: float | None) -> None:
-        self._connection = connection
-        self._timeout = Timeout(seconds, False)
-
-    def __enter__(self) -> None:
-        self._connection.waiting = True
-        self._timeout.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        self._timeout.cancel()
-        self._connection.waiting = False
-        self._connection.used = True
-        return exc is self._timeout
-
-
 class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
     """A worker of gunicorn that serves each connection in a green thread of its own.
 
@@ -98,7 +61,8 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
             does not let others run).  Before that, the error log is told who keeps the others waiting, and
             gets all stacks if no Python code can run.  It is also the time in which the head of a
             connection's first request has to arrive, unless `keepalive` is 0.  0 means no limit.
-        keepalive: seconds in which the head of each further request of a connection has to arrive.
+        keepalive: seconds in which the head of each further request of a connection has to arrive.  One
+            that is silent for a quarter of a second gives up its thread; its next request gets another.
         graceful_timeout: seconds for the requests that run when the worker ends.
         threads: not used.
     """
@@ -108,9 +72,11 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._here = threading.local()
-        self._connections: set[_Connection] = set()
+        self._connections: set[Connection] = set()
         self._tls: ssl.SSLContext | None = None
         self._slots: Semaphore
+        self._parking: Parking
+        self._parkable = False  # whether connections may be
 
     # The start.
 
@@ -118,6 +84,14 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
         self._patch()
         self._here = threading.local()
         self._slots = Semaphore(self.worker_connections)
+        self._parking = Parking(self._resume, self._closed)
+        # What goes on is a new connection to gunicorn's parser; these look at a connection's first bytes.
+        self._parkable = (
+            not self.cfg.is_ssl
+            and self.cfg.proxy_protocol in (False, "off")
+            and getattr(self.cfg, "protocol", "http") == "http"
+            and "h2" not in getattr(self.cfg, "http_protocols", ())
+        )
         super().init_process()
 
     def _patch(self) -> None:
@@ -227,14 +201,18 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
                     self._wake()
                     return
                 continue
-            threading.Thread(
-                target=self._serve, args=(listener, client, address), daemon=True
-            ).start()
+            self._start(Connection(client), listener, address)
             if not alone:
                 sleep(0)  # the next one may be for another worker, which has less to do
 
-    def _serve(self, listener: Any, client: Any, address: Any) -> None:
-        connection = self._here.connection = _Connection(client)
+    def _start(self, connection: Connection, listener: Any, address: Any) -> None:
+        threading.Thread(
+            target=self._serve, args=(connection, listener, address), daemon=True
+        ).start()
+
+    def _serve(self, connection: Connection, listener: Any, address: Any) -> None:
+        client: Any = connection.sock
+        self._here.connection = connection
         self._connections.add(connection)
         try:
             client.setblocking(True)
@@ -251,9 +229,19 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
         finally:
             client.close()
             self._connections.discard(connection)
-            self._slots.release()
-            if not self.alive:
-                self._wake()
+            if connection.parked is not None:
+                seconds = self.cfg.keepalive - PATIENCE
+                self._parking.add(Parked(listener, connection.parked, address, seconds))
+            else:
+                self._closed()
+
+    def _resume(self, parked: Parked) -> None:
+        self._start(Connection(parked.sock, used=True), parked.listener, parked.address)
+
+    def _closed(self) -> None:
+        self._slots.release()
+        if not self.alive:
+            self._wake()
 
     def _shake_hands(self, client: ssl.SSLSocket) -> bool:
         try:
@@ -264,16 +252,14 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
             return False
         return True
 
-    def timeout_ctx(self) -> _Head:
+    def timeout_ctx(self) -> Head:
         """The time for the head of the next request on the connection of the calling thread."""
-        connection: _Connection = self._here.connection
-        return _Head(
-            connection, self.cfg.keepalive if connection.used else self.cfg.timeout or None
-        )
+        connection: Connection = self._here.connection
+        return Head(connection, self.cfg.keepalive if connection.used else self.cfg.timeout or None)
 
     def handle_request(self, *args: Any) -> Any:
         """Answer one request, in the thread of its connection."""
-        self._here.connection.waiting = False
+        self._here.connection.answering(args[1], self._parkable)
         try:
             return super().handle_request(*args)
         finally:
@@ -282,7 +268,7 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
 
     def handle_http2_request(self, *args: Any) -> Any:
         """Answer one request of an HTTP/2 connection, in the connection's thread."""
-        connection: _Connection = self._here.connection
+        connection: Connection = self._here.connection
         connection.waiting = False
         try:
             return super().handle_http2_request(*args)
@@ -296,7 +282,7 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
     def _drain(self) -> None:
         start = time.monotonic()
         linger = min(LINGER, self.cfg.keepalive)
-        while self._connections:
+        while self._connections or self._parking:
             self.notify()
             passed = time.monotonic() - start
             if passed >= self.cfg.graceful_timeout:
@@ -307,6 +293,7 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
                 )
                 return
             if passed >= linger:
+                self._parking.close()
                 for connection in list(self._connections):
                     if connection.waiting:
                         connection.hang_up()

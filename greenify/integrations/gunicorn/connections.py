@@ -1,0 +1,221 @@
+"""What the worker knows of a connection, how long it may be silent, and who waits for it meanwhile.
+
+A connection that is kept alive keeps the thread that has answered on it, some 14 KiB, only for `PATIENCE`.
+Then it is parked: its descriptor stands in a selector that one task watches, and its next request gets
+another thread.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+from gunicorn.http.body import LengthReader
+
+from greenify.task import Task, spawn
+from greenify.timeout import Timeout
+
+__all__ = ["PATIENCE", "Connection", "Head", "Parked", "Parking"]
+
+#: Seconds for which the thread of a silent connection waits for the next request itself.
+PATIENCE = 0.25
+
+
+class _Ear:
+    """Stands for the socket in gunicorn's parser, and tells whether anything has come."""
+
+    __slots__ = ("_sock", "heard")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.heard = False
+
+    def recv(self, size: int) -> bytes:
+        data = self._sock.recv(size)
+        self.heard = True
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+class Connection:
+    """What the worker knows of one connection that has a thread; that thread alone sets it."""
+
+    __slots__ = ("_ear", "_request", "parked", "sock", "used", "waiting")
+
+    def __init__(self, sock: socket.socket, *, used: bool = False) -> None:
+        self.sock = sock
+        self.used = used  # whether a request has come
+        self.waiting = True  # for (the rest of) the head of a request
+        self.parked: socket.socket | None = None  # what goes on as a parked one
+        self._ear: _Ear | None = None
+        self._request: Any = None
+
+    def answering(self, request: Any, parkable: bool) -> None:
+        """Take note of a request of which the head has come."""
+        self.waiting = False
+        if parkable:
+            self._request = request
+            if self._ear is None:
+                self._ear = request.unreader.sock = _Ear(self.sock)
+            self._ear.heard = False
+
+    @property
+    def can_park(self) -> bool:
+        """Whether nothing of the next request can have come, if gunicorn asks for its head at this time."""
+        if self._ear is None or self._ear.heard:
+            return False
+        # Otherwise what is waited for may be the rest of a body that the application has not read.
+        reader = self._request.body.reader
+        return isinstance(reader, LengthReader) and reader.length == 0
+
+    def park(self) -> None:
+        """Take the descriptor from the socket, which gunicorn closes now."""
+        sock = self.sock
+        family, kind, protocol = sock.family, sock.type, sock.proto
+        self.parked = socket.socket(family, kind, protocol, fileno=sock.detach())
+
+    def hang_up(self) -> None:
+        """Let a read that waits, and all later ones, find the end of the stream."""
+        # Not SSLSocket.shutdown, which would forget the encryption underneath a thread that reads.
+        with suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RD)
+
+
+class Head(Timeout):
+    """The time in which the head of a request has to arrive; silent, for gunicorn then closes.
+
+    Where nothing at all has come after `PATIENCE`, the connection is parked, and the time goes on there.
+
+    Args:
+        connection: whose thread asks for the head; it uses this as a context manager.
+        seconds: the time; None for no limit.
+    """
+
+    def __init__(self, connection: Connection, seconds: float | None) -> None:
+        seconds = inf if seconds is None else seconds
+        self._connection = connection
+        self._parks = seconds > PATIENCE and connection.can_park
+        self._rest = seconds - PATIENCE
+        super().__init__(PATIENCE if self._parks else seconds, False)
+
+    def due(self) -> None:
+        """Called by the hub: the head has the rest of its time once a part of it has come."""
+        hub = self._hub
+        if hub is not None and self._parks and not self._connection.can_park:
+            self._parks = False
+            self._entry = (
+                hub.timers.add(monotonic() + self._rest, self) if self._rest < inf else None
+            )
+        else:
+            super().due()
+
+    def __enter__(self) -> Head:
+        self._connection.waiting = True
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        silenced = super().__exit__(kind, exc, traceback)
+        connection = self._connection
+        connection.waiting = False
+        connection.used = True
+        if silenced and self._parks and connection.can_park:
+            connection.park()
+        return silenced
+
+
+class Parked:
+    """A connection without a thread."""
+
+    __slots__ = ("address", "listener", "sock", "until")
+
+    def __init__(self, listener: Any, sock: socket.socket, address: Any, seconds: float) -> None:
+        self.listener = listener
+        self.sock = sock
+        self.address = address
+        self.until = monotonic() + seconds
+
+    def is_asking(self) -> bool:
+        """Whether it is readable because something has come: it may have been closed, too."""
+        try:
+            return bool(self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True  # somebody else's waking; its thread will wait
+        except OSError:
+            return False
+
+
+class Parking:
+    """The parked connections of a worker, and the one task that waits for all of them.
+
+    Args:
+        resume: called in that task with one that has sent something.
+        closed: called in that task after one has been closed, by its peer or because its time was up.
+    """
+
+    def __init__(self, resume: Callable[[Parked], object], closed: Callable[[], object]) -> None:
+        self._resume = resume
+        self._closed = closed
+        # In the order of their ends, since all have the same time.
+        self._parked: dict[int, Parked] = {}
+        self._selector = selectors.DefaultSelector()
+        self._watching: Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._parked)
+
+    def add(self, parked: Parked) -> None:
+        """Wait for what it sends, until its time is up."""
+        fd = parked.sock.fileno()
+        self._parked[fd] = parked
+        self._selector.register(fd, selectors.EVENT_READ, parked)
+        if self._watching is None:
+            self._watching = spawn(self._watch)
+
+    def close(self) -> None:
+        """Close all of them."""
+        for parked in list(self._parked.values()):
+            self._close(parked)
+
+    def _watch(self) -> None:
+        while self._parked:
+            first = next(iter(self._parked.values()))
+            events = self._selector.select(max(0.0, first.until - monotonic()))
+            for key, _ in events:
+                parked: Parked = key.data
+                if self._parked.get(key.fd) is not parked:
+                    continue  # closed meanwhile
+                if parked.is_asking():
+                    self._take(parked)
+                    self._resume(parked)
+                else:
+                    self._close(parked)
+            now = monotonic()
+            for parked in list(self._parked.values()):
+                if parked.until > now:
+                    break
+                self._close(parked)
+        self._watching = None
+
+    def _take(self, parked: Parked) -> None:
+        fd = parked.sock.fileno()
+        del self._parked[fd]
+        self._selector.unregister(fd)
+
+    def _close(self, parked: Parked) -> None:
+        self._take(parked)
+        parked.sock.close()
+        self._closed()

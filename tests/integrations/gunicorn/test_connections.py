@@ -1,0 +1,128 @@
+"""Connections that are kept alive and silent: they give up their threads, and lose nothing by it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from greenify.integrations.gunicorn.connections import PATIENCE
+from tests.integrations.gunicorn.servers import (
+    GREENIFY,
+    TIMEOUT,
+    Server,
+    all_of,
+    needs_gunicorn,
+    one_answer,
+    serving,
+)
+
+pytestmark = needs_gunicorn
+
+OPTIONS = ("-k", GREENIFY, "--keep-alive", "600")
+GET = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
+LONGER = 2 * PATIENCE
+
+
+def answered(client: socket.socket, path: bytes) -> None:
+    client.sendall(GET % path)
+    assert one_answer(client)[1] == b"/" + path
+
+
+def wait_for_parking(server: Server) -> None:
+    """Until only the request that asks has a thread."""
+    deadline = time.monotonic() + TIMEOUT
+    while server.ask("/threads") != "1":
+        assert time.monotonic() < deadline
+        time.sleep(PATIENCE / 4)
+
+
+def test_silent_ones_have_no_threads(tmp_path: Path) -> None:
+    with serving(tmp_path, *OPTIONS) as server, ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(20)]
+        for round_ in (b"one", b"two"):
+            for client in clients:
+                answered(client, round_)
+            wait_for_parking(server)
+        # The next request in two parts, with a silence in which a connection would be parked.
+        for client in clients:
+            client.sendall((GET % b"three")[:20])
+        time.sleep(LONGER)
+        for client in clients:
+            client.sendall((GET % b"three")[20:])
+        assert {one_answer(client)[1] for client in clients} == {b"/three"}
+        # Several at once, of which the last are read together with the first.
+        for client in clients:
+            client.sendall(GET % b"four" + GET % b"five")
+        for path in (b"/four", b"/five"):
+            assert {one_answer(client)[1] for client in clients} == {path}
+        wait_for_parking(server)
+        assert server.stop() == 0
+        assert {all_of(client) for client in clients} == {b""}
+
+
+def test_what_is_under_way_is_not_parked(tmp_path: Path) -> None:
+    with serving(tmp_path, *OPTIONS) as server, server.connect() as head, server.connect() as body:
+        answered(head, b"one")
+        head.sendall((GET % b"two")[:20])
+        body.sendall(b"POST /three HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
+        assert one_answer(body)[1] == b"/three"  # the application does not read the body
+        time.sleep(LONGER)
+        head.sendall((GET % b"two")[20:])
+        assert one_answer(head)[1] == b"/two"
+        body.sendall(b"67890")
+        answered(body, b"four")
+
+
+def test_of_a_local_client_and_of_one_by_tcp(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    options = (*OPTIONS, "--bind", f"127.0.0.1:{port}")
+    with (
+        serving(tmp_path, *options) as server,
+        server.connect() as local,
+        socket.create_connection(("127.0.0.1", port), TIMEOUT) as remote,
+    ):
+        for path in (b"one", b"two"):
+            answered(local, path)
+            answered(remote, path)
+            wait_for_parking(server)
+
+
+def test_a_place_is_free_when_a_parked_client_goes(tmp_path: Path) -> None:
+    with serving(tmp_path, *OPTIONS, "--worker-connections", "2") as server:
+        with server.connect() as first:
+            answered(first, b"one")
+            wait_for_parking(server)
+            with server.connect() as second:
+                answered(second, b"two")
+                with server.connect() as third:
+                    third.sendall(GET % b"three")  # has to wait
+                    first.close()
+                    assert one_answer(third)[1] == b"/three"
+
+
+@pytest.mark.parametrize("end", ["its time", "the worker's"])
+def test_parked_ones_are_closed_at(tmp_path: Path, end: str) -> None:
+    options = ("-k", GREENIFY, "--keep-alive", "2" if end == "its time" else "600")
+    with serving(tmp_path, *options) as server, server.connect() as client:
+        answered(client, b"one")
+        wait_for_parking(server)
+        if end == "the worker's":
+            assert server.stop() == 0
+        assert client.recv(1) == b""
+
+
+def test_with_the_first_bytes_looked_at_nothing_is_parked(tmp_path: Path) -> None:
+    """A PROXY line counts only at the beginning of a connection: later it would be a client's own."""
+    line = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
+    (tmp_path / "gunicorn.conf.py").write_text("proxy_protocol = True\n")
+    with serving(tmp_path, *OPTIONS) as server, server.connect() as client:
+        client.sendall(line + GET % b"one")
+        assert one_answer(client)[1] == b"/one"
+        time.sleep(LONGER)
+        client.sendall(line + GET % b"two")
+        assert b" 400 " in all_of(client).splitlines()[0]
