@@ -233,7 +233,6 @@ class Descriptor:
         "moved",
         "polled",
         "read",
-        "shared",
         "uses",
         "write",
     )
@@ -244,9 +243,8 @@ class Descriptor:
         self.mask = mask
         self.closed = False
         # How many of those who wait poll the file, as `select` does: the kernel lets them go on when the
-        # number is closed.  Not if they share it with others, whom a close wakes.
+        # number is closed.
         self.polled = 0
-        self.shared = False
         self.moved = False  # the number has been closed, and `fd` is another one of the same file
         self.uses = 0  # waits by number that share this registration (`DescriptorSet.wait`)
         self.read = Side(self)
@@ -300,7 +298,6 @@ class DescriptorSet:
             else:
                 if known.uses or known.mask & ONCE:
                     known.uses += uses
-                known.shared = bool(known.polled)
                 known.mask = mask
                 return known
         # First, for others may take its events before `register` has returned to us (see `Side.due`).
@@ -343,16 +340,27 @@ class DescriptorSet:
 
     def forget(self, fd: int) -> None:
         """Wake whoever waits on `fd`, which is about to be closed, with EBADF.  Any OS thread."""
+        if self.keep_for_polls(fd):
+            return
+        descriptor = self.by_fd.get(fd)
+        if descriptor is not None and not descriptor.closed:
+            self._unregister(descriptor)
+
+    def keep_for_polls(self, fd: int) -> bool:
+        """Have those who poll `fd`, which may be closed at any time, go on with its file.  Any OS thread.
+
+        Returns:
+            Whether the registration of `fd` itself has become theirs.
+        """
         if fd in self.polls and self.closing is not None:
             self.closing(fd)
         descriptor = self.by_fd.get(fd)
-        if (
-            descriptor is None
-            or descriptor.closed
-            or (descriptor.polled and self._keep(descriptor))
-        ):
-            return
-        self._unregister(descriptor)
+        return (
+            descriptor is not None
+            and not descriptor.closed
+            and descriptor.polled > 0
+            and self._keep(descriptor)
+        )
 
     def _unregister(self, descriptor: Descriptor) -> None:
         """End the registration of `descriptor`.  Any OS thread."""

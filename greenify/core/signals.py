@@ -181,11 +181,13 @@ def _report(exc: OSError) -> None:
 # Code that takes the place of single C functions, which no handler interrupts half-way: a lock that has been
 # taken when an exception of a handler leaves `acquire` would never be released.  The queues' methods take
 # and release their mutex in the same way.  An exception at a switch would end the following of switches.  A
-# handler that waits while a listener is locked for accepting would hold up other processes.
+# handler that waits while a listener is locked for accepting would hold up other processes, and one that
+# raises while a socket is collected would leave it open for ever.
 _ATOMIC = frozenset(
     {
         "greenify.green._foreign.calls",
         "greenify.green._sockets.accepting",
+        "greenify.green._sockets.collected",
         "greenify.green._foreign.sqlite_sleep",
         "greenify.green._threads.queue_methods",
         "greenify.green._threads.reprs",

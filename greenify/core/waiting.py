@@ -6,7 +6,7 @@ from greenify.core.blocking import wait_natively
 from greenify.core.registry import current_hub, finalising, get_hub, hubs, is_main_thread
 from greenify.core.tracebacks import leave_out_wait
 
-__all__ = ["forget", "look_again", "wait"]
+__all__ = ["forget", "keep_for_polls", "look_again", "wait"]
 
 
 def wait(fd: int, writing: bool, deadline: float | None = None) -> bool:
@@ -63,3 +63,11 @@ def forget(fd: int) -> None:
         descriptors = hub.descriptors
         if fd in descriptors.by_fd or fd in descriptors.polls:
             descriptors.forget(fd)
+
+
+def keep_for_polls(fd: int) -> None:
+    """Let those who poll `fd` go on with its file: its number may be closed at any time.  Any thread."""
+    for hub in tuple(hubs):
+        descriptors = hub.descriptors
+        if fd in descriptors.by_fd or fd in descriptors.polls:
+            descriptors.keep_for_polls(fd)

@@ -42,6 +42,12 @@ ROWS: list[tuple[tuple[str, ...], tuple[str, ...], str, bool]] = [
     (BOUND, ("deepcopy",), "equal, not the same: " + _BOUND, True),
     (METHODS, ("kind", "repr", "pickle", "__module__", "__objclass__"), _FUNCTION, True),
     (
+        ("socket:socket:__del__",),
+        ("*",),
+        "a descriptor that gives C's own to whoever asks, in an instance and in the class",
+        True,
+    ),
+    (
         ("signal::*", "socket::*"),
         ("__module__", "pickle*", "Python's pickle"),
         "the modules of C below these keep their own, so it is found by name in the one that is patched",

@@ -88,9 +88,11 @@ class _KernelQueue:
         self._forget()
 
     def _forget(self) -> None:
-        # A queue that never waited, or whose making has failed, is known to no hub.
-        if getattr(self, "_descriptor", None) is not None and not self._native.closed:
-            core.forget(self._native.fileno())
+        # There is none if its making has failed.
+        native = getattr(self, "_native", None)
+        if native is not None and not native.closed:
+            # Also one that never waited: others may poll its number.
+            core.forget(native.fileno())
 
     def _until(
         self, look: Callable[..., Found], args: tuple[Any, ...], hub: Hub, deadline: float | None

@@ -19,6 +19,7 @@ from greenify.core.clock import monotonic as _monotonic
 from greenify.green._sockets import closing
 from greenify.green._sockets import transfer as socket_transfer
 from greenify.green._sockets.accepting import BUSY, try_accept
+from greenify.green._sockets.collected import FINALISER
 from greenify.green._sockets.dns import resolve
 from greenify.green._sockets.state import (
     SocketState,
@@ -375,6 +376,7 @@ def _set_closed(self: Any, closed: bool) -> None:
 # What goes into a socket class, by name.
 METHODS: dict[str, Any] = {
     "_state": state_slot,
+    "__del__": FINALISER,
     "_closed": property(_get_closed, _set_closed),
     "timeout": property(gettimeout, doc=_native.timeout.__doc__),
     **{

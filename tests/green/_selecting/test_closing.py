@@ -282,28 +282,102 @@ def test_a_reader_beside_those_who_poll(mode: Mode) -> None:
 
 
 class TestCollected:
-    """A socket that nobody has closed: the C code closes its number, and nobody is told."""
+    """What nobody has closed: C code closes its number; the kernel keeps the file open for who polls it."""
 
     PROGRAM = (
         WAITS
         + """
+    kept_open = []
+
     class Number(int):
         fileno = int.__int__
 
-    def collected(how, count, timeout):
-        pairs = [socket.socketpair() for _ in range(count)]
-        number = pairs[0][0].fileno()
-        watched = [Number(left.fileno()) for left, _ in pairs]
+    def a_socket():
+        left, right = socket.socketpair()
+        return [left], right
+
+    def a_subclass():
+        class Mine(socket.socket):
+            pass
+        left, right = socket.socketpair()
+        return [Mine(fileno=left.detach())], right
+
+    def an_adopted_one():
+        left, right = socket.socketpair()
+        return [socket.socket(fileno=left.detach())], right
+
+    def a_file():
+        left, right = socket.socketpair()
+        return [left.makefile("rb")], right
+
+    def a_pipe():
+        reader, writer = os.pipe()
+        return [open(reader, "rb", 0)], open(writer, "wb", 0)
+
+    def a_queue(kind=select.epoll):
+        left, right = socket.socketpair()
+        queue = kind()
+        queue.register(left, select.EPOLLIN)
+        kept_open.append(left)
+        return [queue], right
+
+    def a_selector():
+        return a_queue(selectors.DefaultSelector)
+
+    def news(end):
+        return end.send(b"x") if isinstance(end, socket.socket) else end.write(b"x")
+
+    def collected(make, how, count, timeout):
+        pairs = [make() for _ in range(count)]
+        number = pairs[0][0][0].fileno()
+        watched = [Number(held[0].fileno()) for held, _ in pairs]
         wait, queue = waiting(how, watched, dict(zip(watched, "abc")), timeout)
         thread = Thread(wait)
         settle_well()
-        pairs[0] = pairs[0][1:]
+        pairs[0][0].clear()
         gc.collect()
         settle_well()
-        print(how, count, outcome(os.fstat, number))
-        return pairs, queue, thread
+        print(make.__name__, how, count, outcome(os.fstat, number))
+        kept_open.extend(pairs)
+        return [end for _, end in pairs], queue, thread
     """
     )
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            "a_socket",
+            "a_subclass",
+            "an_adopted_one",
+            "a_file",
+            "a_pipe",
+            "a_queue",
+            "a_selector",
+        ],
+    )
+    def test_select_and_poll_go_on(self, make: str) -> None:
+        output = same_output(
+            self.PROGRAM
+            + f"""
+    for how in ("select numbers", "poll", "PollSelector"):
+        for count in (1, 2, 3):
+            # Something comes for what was collected.
+            ends, queue, thread = collected({make}, how, count, LONG)
+            print(outcome(news, ends[0]), outcome(thread.end))
+            tidy(queue, *ends)
+            # Something comes for another one.
+            if count > 1:
+                ends, queue, thread = collected({make}, how, count, LONG)
+                print(outcome(news, ends[1]), outcome(thread.end))
+                tidy(queue, *ends)
+            # Nothing comes.
+            ends, queue, thread = collected({make}, how, count, 0.1)
+            print(outcome(thread.end))
+            tidy(queue, *ends)
+    """
+        )
+        assert output.count("OSError: [Errno 9]") == 24, output
+        assert "Broken" not in output
 
     def test_epoll_forgets_it(self) -> None:
         output = same_output(
@@ -311,33 +385,98 @@ class TestCollected:
             + """
     for how in ("epoll", "EpollSelector", "DefaultSelector"):
         for count in (1, 2, 3):
-            pairs, queue, thread = collected(how, count, LONG if count > 1 else 0.05)
+            ends, queue, thread = collected(a_socket, how, count, LONG if count > 1 else 0.05)
             if count > 1:
-                pairs[-1][1].send(b"x")
+                ends[-1].send(b"x")
             print(outcome(thread.end))
-            tidy(queue, *sum(pairs, ()))
+            tidy(queue, *ends)
     """
         )
         assert output.count("OSError: [Errno 9]") == 9, output
 
     @both_modes
-    def test_poll_does_not_keep_it_open(self, mode: Mode) -> None:
-        # A limit (docs/limits.md): natively, the kernel keeps the file open for who polls it.
+    def test_not_of_a_socket_of_c(self, mode: Mode) -> None:
+        # A limit (docs/limits.md): nobody hears of the end of those that the class in C itself has made.
         run(
             self.PROGRAM
             + """
+    def of_c():
+        left, right = socket.socketpair()
+        return [socket._socket.socket(fileno=left.detach())], right
     for how in ("select numbers", "poll", "PollSelector"):
-        pairs, queue, thread = collected(how, 2, 0.5)
-        sent = outcome(pairs[0][0].send, b"x")
+        ends, queue, thread = collected(of_c, how, 2, 0.5)
+        sent = outcome(ends[0].send, b"x")
         assert sent == ("BrokenPipeError: [Errno 32] Broken pipe" if PATCHED else 1), sent
         found = outcome(thread.end)
-        print(how, found)
         assert PATCHED or found, found
         # The others are polled on.
-        pairs, queue, thread = collected(how, 2, LONG)
-        pairs[1][1].send(b"x")
+        ends, queue, thread = collected(of_c, how, 2, LONG)
+        ends[1].send(b"x")
         print(how, outcome(thread.end))
-        tidy(queue, *sum(pairs, ()))
+        tidy(queue, *ends)
     """,
             mode,
+        )
+
+    def test_who_only_looks_at_the_finaliser_disturbs_nobody(self) -> None:
+        same_output(
+            WAITS
+            + """
+    left, right = socket.socketpair()
+    threads = [Thread(right.recv, 1)]
+    for how in ("select", "poll", "epoll"):
+        threads.append(Thread(waiting(how, [right], {right: "a"}, LONG)[0]))
+    settle_well()
+    print(hasattr(right, "__del__"), type(right.__del__), type(socket.socket.__del__))
+    settle_well()
+    print([thread.is_alive() for thread in threads])
+    left.send(b"xyz")
+    print(threads[0].end(), [bool(thread.end()) for thread in threads[1:]])
+    print(right.recv(2))
+    tidy(left, right)
+    """
+        )
+
+    def test_the_warning_names_the_programs_line(self) -> None:
+        output = same_output(
+            """
+    def drop():
+        left, right = socket.socketpair()
+        left.close()
+        del right
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        drop()
+    for each in caught:
+        print(each.category.__name__, each.lineno, str(each.message).partition(" fd=")[0])
+    hooked = []
+    sys.unraisablehook = hooked.append
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drop()
+    for each in hooked:
+        print(each.exc_type.__name__, type(each.object).__name__, str(each.err_msg).partition(" fd=")[0])
+    hooked.clear()
+    """
+        )
+        assert output.count("ResourceWarning") == 2, output
+
+    def test_subclass_with_a_finaliser_of_its_own(self) -> None:
+        same_output(
+            WAITS
+            + """
+    class Mine(socket.socket):
+        def __del__(self):
+            print("collected", self.fileno() >= 0)
+            super().__del__()
+    left, right = socket.socketpair()
+    mine = [Mine(fileno=left.detach())]
+    number = mine[0].fileno()
+    thread = Thread(lambda: len(select.select([number], [], [], LONG)[0]))
+    settle_well()
+    mine.clear()
+    settle_well()
+    print(outcome(os.fstat, number), right.send(b"x"), thread.end())
+    right.close()
+    """
         )
