@@ -21,10 +21,22 @@ from gunicorn.http.body import LengthReader
 from greenify.task import Task, spawn
 from greenify.timeout import Timeout
 
-__all__ = ["PATIENCE", "Connection", "Head", "Parked", "Parking"]
+__all__ = ["PATIENCE", "Connection", "Head", "Listener", "Parked", "Parking"]
 
 #: Seconds for which the thread of a silent connection waits for the next request itself.
 PATIENCE = 0.25
+
+
+class Listener:
+    """Stands for a listener: connections outlive the socket, and all that gunicorn asks of it is its name."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, sock: Any) -> None:
+        self._name = sock.getsockname()
+
+    def getsockname(self) -> Any:
+        return self._name
 
 
 class _Ear:
@@ -142,7 +154,9 @@ class Parked:
 
     __slots__ = ("address", "listener", "sock", "until")
 
-    def __init__(self, listener: Any, sock: socket.socket, address: Any, seconds: float) -> None:
+    def __init__(
+        self, listener: Listener, sock: socket.socket, address: Any, seconds: float
+    ) -> None:
         self.listener = listener
         self.sock = sock
         self.address = address

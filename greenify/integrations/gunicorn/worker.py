@@ -25,6 +25,7 @@ from greenify.integrations.gunicorn.connections import (
     PATIENCE,
     Connection,
     Head,
+    Listener,
     Parked,
     Parking,
 )
@@ -185,6 +186,7 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
 
     def _accept(self, listener: Any) -> None:
         listener.setblocking(True)
+        name = Listener(listener)
         alone = self.cfg.workers == 1
         while True:
             self._slots.acquire()
@@ -201,16 +203,16 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
                     self._wake()
                     return
                 continue
-            self._start(Connection(client), listener, address)
+            self._start(Connection(client), name, address)
             if not alone:
                 sleep(0)  # the next one may be for another worker, which has less to do
 
-    def _start(self, connection: Connection, listener: Any, address: Any) -> None:
+    def _start(self, connection: Connection, listener: Listener, address: Any) -> None:
         threading.Thread(
             target=self._serve, args=(connection, listener, address), daemon=True
         ).start()
 
-    def _serve(self, connection: Connection, listener: Any, address: Any) -> None:
+    def _serve(self, connection: Connection, listener: Listener, address: Any) -> None:
         client: Any = connection.sock
         self._here.connection = connection
         self._connections.add(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from contextlib import ExitStack
@@ -114,6 +115,21 @@ def test_parked_ones_are_closed_at(tmp_path: Path, end: str) -> None:
         if end == "the worker's":
             assert server.stop() == 0
         assert client.recv(1) == b""
+
+
+def test_a_parked_one_is_served_while_the_worker_ends(tmp_path: Path) -> None:
+    with serving(tmp_path, *OPTIONS) as server, server.connect() as idle:
+        answered(idle, b"one")
+        wait_for_parking(server)
+        with server.connect() as busy:
+            busy.sendall(GET % b"wait")
+            server.until("somebody waits")
+            server.process.send_signal(signal.SIGTERM)
+            # Its listener may be closed by then (gunicorn's own tests wait until it is).
+            server.until("Handling signal: term")
+            idle.sendall(GET % b"open")
+            assert one_answer(idle)[1] == b"opened"
+            assert one_answer(busy)[1] == b"went on"
 
 
 def test_with_the_first_bytes_looked_at_nothing_is_parked(tmp_path: Path) -> None:
