@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -77,6 +78,48 @@ def test_attach(tmp_path: Path, launcher: Sequence[str]) -> None:
             debugger.event("terminated")
         assert host.process.wait(TIMEOUT) == 0, host.log
         assert "results: 9\n" in host.log
+
+
+@pytest.mark.parametrize("green", [False, True], ids=["threads", "greenify"])
+def test_attach_to_one_that_debugpy_starts(tmp_path: Path, green: bool) -> None:
+    needs("debugpy")
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = probe.getsockname()
+    what = ["-m", "greenify", "program.py"] if green else ["program.py"]
+    listen = ["--listen", f"{address[0]}:{address[1]}", "--wait-for-client"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "debugpy", *listen, *what],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=tmp_path,
+        env=child_env(),
+        start_new_session=True,
+        text=True,
+    )
+    try:
+        with closing(Debugger(connected(process, address))) as debugger:
+            debugger.begin("attach", path, [INSIDE, AFTER])
+            check_stops(debugger)
+            debugger.event("terminated")
+        output, _ = process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 0 and "results: 9\n" in output, output
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def connected(process: subprocess.Popen[str], address: tuple[str, int]) -> socket.socket:
+    """A connection to the port that the process opens."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            return socket.create_connection(address)
+        except ConnectionRefusedError:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize("green", [False, True], ids=["threads", "greenify"])
