@@ -33,7 +33,7 @@ sleep = core.sleep
 class _TaskGreenlet(greenlet):
     """The greenlet of a task: a thread in the sense of `greenify.identity`."""
 
-    __slots__ = ("hub", "ident", "locals", "task")
+    __slots__ = ("greenify_track", "hub", "ident", "locals", "task")  # the first one is for a trace
 
     def __init__(self, hub: core.Hub, owner: Task[Any]) -> None:
         greenlet.__init__(self, None, hub.greenlet)

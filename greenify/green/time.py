@@ -58,7 +58,7 @@ def _sleep(module: Any, seconds: float, /) -> None:
         except (AttributeError, RuntimeError):
             _core_sleep(0)  # not a thread's own greenlet
             return
-        hub.ready.append(me)
+        hub._queue.append(me)
         try:
             if hub.next().switch():
                 hub.run_interrupts()

@@ -25,10 +25,12 @@ import greenlet as greenlets
 from greenlet import getcurrent, greenlet
 
 from greenify.core.clock import monotonic_ns as _clock
+from greenify.core.cycle import END
 from greenify.core.entries import Throw
 from greenify.core.hub import Hub
 from greenify.core.registry import _get_ident
 from greenify.green._threads.thread import GreenThread
+from greenify.green.time import sleep as _sleep
 from greenify.inspect.names import name_by_ident, name_of
 from greenify.tracing import wire
 from greenify.tracing.tracks import (
@@ -57,6 +59,8 @@ _LOW = wire.Stamps.LOW
 _high = wire.Stamps.high
 _stamp = wire.Stamps.of
 _LIFE = GreenThread.run.__code__
+# Who waits in these is on the ready queue; they go past the recorder.
+_PAUSES = frozenset({Hub.pause.__code__, _sleep.__func__.__code__})
 
 
 class Record:
@@ -81,7 +85,7 @@ class Record:
         """Nothing is written down from now on."""
         self._on = False
         for g in tuple(self._loose):
-            vars(g).pop(_ATTRIBUTE, None)
+            _forget(g)
 
     def put(self, stamp: bytes, *heads: bytes) -> None:
         """Write down events of one moment."""
@@ -156,7 +160,7 @@ class Record:
     def woken(self, track: Track, by: Track, kernel: bool) -> None:
         """A thread that waits is ready from now on."""
         now = track.queued = _clock()
-        stamp = _LOW[now & 0x3FFF] + _high(now >> 14)
+        stamp = _LOW[now >> 7 & 0x7F] + _high(now >> 14)
         if by.loop or kernel:
             # By news of the kernel, a timer or a callback: an arrow from there would say nothing.
             self.put(stamp, track.end, track.ready)
@@ -218,7 +222,7 @@ class Watched:
         vars(hub).pop("poll", None)
         vars(hub).pop("_sleep", None)
         for g in (hub.main, hub.greenlet, *tuple(hub.tasks), *tuple(hub.spares)):
-            vars(g).pop(_ATTRIBUTE, None)
+            _forget(g)
 
     def _describe(self, g: Any) -> None:
         # What it does when the trace begins.
@@ -244,13 +248,18 @@ class Watched:
         put = self.record.out.append
         clock = _clock
         low = _LOW
+        queue = self.hub._queue
         chained = self._chained
-        parts = (-1, b"")  # the last time's higher bits, as a number and as bytes
+        # The last switch was within 16 us from `begun` on; the bytes of a time that are the same in these.
+        begun = 0
+        high = b""
         tick = 0
         worst = 0
+        # Who is ready since before this has waited longest: as exact as that window.
+        longest = 0
 
         def switched(event: Any, args: Any) -> None:
-            nonlocal parts, tick, worst
+            nonlocal begun, high, tick, worst, longest
             now = clock()
             origin, target = args
             try:
@@ -263,33 +272,47 @@ class Watched:
                     chained(event, args)
                 return
             if old is not new:
-                high = now >> 14
-                if high != parts[0]:
-                    parts = (high, _high(high))
-                stamp = low[now & 0x3FFF] + parts[1]
+                part = now - begun
+                if part > 0x3FFF:
+                    part = now & 0x3FFF
+                    begun = now - part
+                    high = _high(now >> 14)
+                    if now > tick:
+                        tick = now + _TICK
+                        self._count(low[part >> 7] + high, worst)
+                        worst = 0
+                    longest = begun - worst
+                stamp = low[part >> 7] + high
                 queued = old.queued
-                if queued == QUEUED:
+                if queued == RUNNING:
+                    # Nobody has woken it.  Has it put itself back, to let the others run?
+                    last = queue[-1] if queue else None
+                    if last is origin or (
+                        last is END and queue[0] is not END and queue[-2] is origin
+                    ):
+                        old.queued = now
+                        after = old.ready
+                    else:
+                        old.queued = WAITING
+                        old.since = now
+                        after = self._after(old, origin, now)
+                elif queued == QUEUED:
                     old.queued = now
                     after = old.ready
                 elif queued > QUEUED:
                     after = old.ready
                 else:
-                    old.queued = WAITING
                     old.since = now
                     after = self._after(old, origin, now)
-                queued = new.queued
-                if queued > QUEUED and now - queued > worst:
-                    worst = now - queued
+                if QUEUED < new.queued < longest:
+                    worst = now - new.queued
+                    longest = begun - worst
                 new.queued = RUNNING
                 # The time behind each head, and behind nothing.
                 if after:
                     put(stamp.join((old.end, after, new.end, new.run, b"")))
                 else:
                     put(stamp.join((old.end, new.end, new.run, b"")))
-                if now > tick:
-                    tick = now + _TICK
-                    self._count(stamp, worst)
-                    worst = 0
             if chained is not None:
                 chained(event, args)
 
@@ -332,8 +355,12 @@ class Watched:
         if frame is not None and frame.f_code is _LIFE and g._function is None:
             # It may become another thread.
             track.over = now
-            vars(g).pop(_ATTRIBUTE, None)
+            _forget(g)
             return b""
+        if frame is not None and frame.f_code in _PAUSES:
+            # What the kernel had news of stands behind it.
+            track.queued = now
+            return track.ready
         try:
             return track.wait(self._waits.text(frame))
         except Exception:
@@ -384,7 +411,7 @@ class Watched:
 _COUNTERS = (("ready", "threads"), ("threads", "threads"), ("delay", "ns"))
 
 # How many pieces are left to the next round of whoever takes them.
-_MUCH = 25_000
+_MUCH = 100_000
 
 
 class _Recorder:
@@ -493,6 +520,14 @@ def _reused(g: Any) -> bool:
     """Whether a greenlet that was another thread's is about to begin as a new one."""
     frame = g.gr_frame
     return isinstance(g, GreenThread) and frame is not None and frame.f_code is _LIFE
+
+
+def _forget(g: Any) -> None:
+    """Take its track from a greenlet."""
+    try:
+        delattr(g, _ATTRIBUTE)
+    except AttributeError:
+        pass
 
 
 def _log(text: str) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "END",
     "INSTANT",
     "STAMP",
+    "STEP",
     "Stamps",
     "compressed",
     "descriptor",
@@ -31,8 +32,9 @@ __all__ = [
 
 BEGIN, END, INSTANT, COUNTER = 1, 2, 3, 4
 
-#: How many bytes a time takes.
+#: How many bytes a time takes, and in steps of how many nanoseconds it is told.
 STAMP = 9
+STEP = 128
 
 # Everything comes from one writer.  Its number is of interest to nobody, but has to be there.
 _SEQUENCE = b"\x50\x01"
@@ -68,7 +70,7 @@ def packet(message: bytes, room: int = 0) -> bytes:
     return b"\x0a" + varint(len(message) + room) + message
 
 
-def compressed(packets: bytes, level: int = 1) -> bytes:
+def compressed(packets: bytes, level: int = 2) -> bytes:
     """One packet that holds others.  It lets go of the interpreter while it computes."""
     return packet(field(50, zlib.compress(packets, level)))
 
@@ -138,12 +140,16 @@ _END_OF_FLOW = varint(48 << 3 | 1)
 class Stamps:
     """Times as bytes.  Always nine: a varint may be longer than it need be.
 
-    The four lowest come from a table, two at a time; those above change every 0.27 seconds.
+    In steps of `STEP`, so that what changes from one event to the next comes from a table that the
+    processor has at hand: one for each nanosecond of the 16 us in which the other seven bytes stay made a
+    switch take a third longer.
     """
 
     _top = (-1, b"")
 
-    LOW = tuple(bytes((n & 0x7F | 0x80, n >> 7 | 0x80)) for n in range(1 << 14))
+    ONE = tuple(bytes((n | 0x80,)) for n in range(128))
+    #: The lowest two, for the time within 16 us in such steps.
+    LOW = tuple(b"\x80" + one for one in ONE)
 
     @classmethod
     def high(cls, number: int) -> bytes:
@@ -153,12 +159,12 @@ class Stamps:
             found = [number >> 7 * i & 0x7F | 0x80 for i in range(2, 7)]
             found[-1] &= 0x7F
             top = cls._top = (number >> 14, bytes(found))
-        return cls.LOW[number & 0x3FFF] + top[1]
+        return cls.ONE[number & 0x7F] + cls.ONE[number >> 7 & 0x7F] + top[1]
 
     @classmethod
     def of(cls, now: int) -> bytes:
         """All nine."""
-        return cls.LOW[now & 0x3FFF] + cls.high(now >> 14)
+        return cls.LOW[now >> 7 & 0x7F] + cls.high(now >> 14)
 
 
 # Reading.

@@ -111,7 +111,10 @@ class GreenThread(greenlet):
     stays in ``hub.spares`` for another one, unless somebody might notice.
     """
 
-    __slots__ = ("_args", "_function", "_kwargs", "_lives", "end", "hub", "ident", "locals")
+    # `greenify_track` is a trace's: CPython 3.11 takes four times as long for an attribute in a dictionary.
+    __slots__ = (
+        "_args", "_function", "_kwargs", "_lives", "end", "greenify_track", "hub", "ident", "locals",
+    )  # fmt: skip
 
     # Set when a raw greenlet is known to have run inside of this one: it may be suspended, and would go on as
     # a part of the next thread.
