@@ -129,12 +129,15 @@ class local:
                 # No descriptor: asking the classes again would cost three times as much (460 ns).
                 known[name] = value
                 return
-        except (KeyError, RuntimeError):
-            pass  # the first use in this thread, or the interpreter is being finalised
+        except (KeyError, RuntimeError, TypeError):
+            # The first use in this thread; the interpreter is being finalised; a name without a hash.
+            pass
         if name == "__dict__":
             raise AttributeError(
                 f"{type(self).__name__!r} object attribute '__dict__' is read-only"
             )
+        if not isinstance(name, str):
+            object.__setattr__(self, name, value)  # raises TypeError
         values = _values(self)
         kind = _class_attribute(type(self), name)
         if kind is not _MISSING and hasattr(type(kind), "__set__"):

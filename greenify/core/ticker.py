@@ -16,16 +16,15 @@ import _thread
 import os
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from greenify.core.clock import monotonic as _monotonic
-from greenify.core.workers import start_hidden
+from greenify.core.native import await_gone, start_hidden
 
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
 
-__all__ = ["TICK", "Looker", "attach", "await_gone", "detach", "forget_all", "native_lock", "ring"]
+__all__ = ["TICK", "Looker", "attach", "detach", "forget_all", "native_lock", "ring"]
 
 #: Seconds between two looks; whoever has had the interpreter for one to two of them lets the others run.
 TICK = 0.01
@@ -42,8 +41,6 @@ _PATIENCE = 1.0
 
 _mask = signal.pthread_sigmask
 native_lock = _thread.allocate_lock
-_native_sleep = time.sleep
-_exists = os.path.exists
 _get_native_id = _thread.get_native_id
 _get_ident = _thread.get_ident
 
@@ -162,17 +159,6 @@ class _Ticker:
             return
         self._running.release()
         await_gone(self._native_id)
-
-
-def await_gone(native_id: int) -> None:
-    """Wait, natively, until the kernel has forgotten a native thread that has ended.
-
-    It still counts it for a moment, and from CPython 3.12 on a fork warns of that.
-    """
-    path = f"/proc/self/task/{native_id}"
-    limit = _monotonic() + _PATIENCE
-    while _exists(path) and _monotonic() < limit:
-        _native_sleep(0.00002)
 
 
 _tickers: dict[Hub, _Ticker] = {}

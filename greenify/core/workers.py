@@ -7,10 +7,6 @@ which pool.
 
 from __future__ import annotations
 
-import _thread
-import atexit
-import threading
-import time
 from _queue import Empty, SimpleQueue
 from collections import deque
 from collections.abc import Callable
@@ -18,76 +14,16 @@ from typing import Any, TypeVar
 
 from greenify.core import waiters
 from greenify.core.clock import monotonic as _monotonic
+from greenify.core.native import NativeThread, forget_name, start_hidden
 from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.core.waiters import HubWaiter
 
-__all__ = [
-    "Workers",
-    "default_workers",
-    "forget_name",
-    "lookup_workers",
-    "own_threads",
-    "start_hidden",
-]
+__all__ = ["Workers", "default_workers", "lookup_workers"]
 
 T = TypeVar("T")
 
-_start_native = _thread.start_new_thread
-_native_sleep = time.sleep
-
 # How many seconds a call waits for a thread before one is started for it beyond `Workers.prompt`.
 _PATIENCE = 0.02
-
-# The threads that have been started and do not run yet, each with the generation of its process.
-_starting: set[tuple[int, object]] = set()
-
-# The threads that the program shall not see, likewise.
-_own: set[tuple[int, object]] = set()
-
-_get_ident = _thread.get_ident
-_named: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
-
-
-def own_threads(begun: bool = False) -> int:
-    """How many native threads of greenify's own there are, in all pools that are `hidden` and
-    beside them.
-
-    Args:
-        begun: leave out those that the interpreter does not count yet (`_thread._count`).
-    """
-    now = waiters.generation
-    return sum(
-        1 for thread in tuple(_own) if thread[0] == now and not (begun and thread in _starting)
-    )
-
-
-def start_hidden(function: Callable[..., object], *args: Any, hidden: bool = True) -> None:
-    """Call ``function(*args)`` on a new native thread that the program does not see.
-
-    Args:
-        hidden: False for one that it sees (`own_threads`).
-
-    Raises:
-        RuntimeError: no thread can be started.
-    """
-    thread = (waiters.generation, object())
-    _starting.add(thread)
-    if hidden:
-        _own.add(thread)
-
-    def run() -> None:
-        _starting.discard(thread)
-        try:
-            function(*args)
-        finally:
-            _own.discard(thread)
-
-    try:
-        _start_native(run, ())
-    except BaseException:
-        _starting.discard(thread)
-        _own.discard(thread)
-        raise
 
 
 class _Nobody:
@@ -117,6 +53,10 @@ class _Job:
         self.dropped = False  # nobody wants it any more
         self.result: Any = None
         self.error: BaseException | None = None
+
+
+# Whoever takes it ends as soon as there is nothing to do.
+_LEAVE = _Job(_Nobody(), _Nobody, (), {})
 
 
 class Workers:
@@ -150,10 +90,10 @@ class Workers:
         # Also in a forked child, which has none of the parent's threads.
         self._generation = waiters.generation
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
-        # Each thread has an object of its own: in one set while it lives, in the other while it waits for
-        # a job that nobody has called it for yet.
-        self._alive: set[object] = set()
-        self._waiting: deque[object] = deque()
+        # Each thread is in one of them while it lives, in the other while it waits for a job that nobody has
+        # called it for yet.
+        self._alive: set[NativeThread] = set()
+        self._waiting: deque[NativeThread] = deque()
 
     @property
     def threads(self) -> int:
@@ -188,6 +128,15 @@ class Workers:
             nothing = _Job(_Nobody(), _Nobody, (), {})
             nothing.dropped = True
             self._jobs.put(nothing)
+
+    def _dismiss_one(self) -> bool:
+        """Have an idle thread end, before a fork; False if the threads are to stay.  The next call finds or
+        starts another.
+        """
+        if self.idle is None:
+            return False
+        self._jobs.put(_LEAVE)
+        return True
 
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call ``function(*args, **kwargs)`` on a native thread and wait for it cooperatively.
@@ -248,12 +197,14 @@ class Workers:
                 # The threads that exist will come to it.
 
     def _add_thread(self, limit: int) -> None:
-        me = object()
+        me = NativeThread(self._dismiss_one)
         alive = self._alive
         if not self._enter(me, alive, limit):
             return
         try:
-            start_hidden(self._serve, me, alive, self._waiting, self._jobs, hidden=self.hidden)
+            start_hidden(
+                self._serve, me, alive, self._waiting, self._jobs, hidden=self.hidden, thread=me
+            )
         except BaseException:
             alive.discard(me)
             raise
@@ -265,7 +216,7 @@ class Workers:
             # There is none to be had.  Those that exist will come to the call.
             pass
 
-    def _enter(self, me: object, alive: set[object], limit: int) -> bool:
+    def _enter(self, me: NativeThread, alive: set[NativeThread], limit: int) -> bool:
         while True:
             alive.add(me)
             if len(alive) <= limit:
@@ -276,9 +227,14 @@ class Workers:
                 return False
 
     def _serve(
-        self, me: object, alive: set[object], waiting: deque[object], jobs: SimpleQueue[_Job]
+        self,
+        me: NativeThread,
+        alive: set[NativeThread],
+        waiting: deque[NativeThread],
+        jobs: SimpleQueue[_Job],
     ) -> None:
         generation = waiters.generation
+        leaving = 0
         while True:
             if len(alive) > self.limit:
                 # See `resize`.
@@ -289,6 +245,14 @@ class Workers:
             try:
                 job = jobs.get_nowait()
             except Empty:
+                if leaving:
+                    alive.discard(me)
+                    if jobs.empty() or not self._enter(me, alive, self.limit):
+                        # Those that were meant for others.
+                        for _ in range(leaving - 1):
+                            jobs.put(_LEAVE)
+                        return
+                    continue
                 waiting.append(me)
                 try:
                     job = jobs.get(timeout=self.idle)
@@ -307,15 +271,20 @@ class Workers:
                     continue
                 # Somebody else may have been called for it.
                 _discard(waiting, me)
+            if job is _LEAVE:
+                leaving += 1
+                continue
             if job.dropped:
                 del job
                 continue
+            me.busy = True
             job.begun = True
             try:
                 job.result = job.function(*job.args, **job.kwargs)
             except BaseException as exc:
                 job.error = exc
             finished = job.waiter
+            me.busy = False
             del job
             if generation != waiters.generation:
                 return  # in the child of a fork in that call: the process ends with its only thread
@@ -325,32 +294,13 @@ class Workers:
             del finished
 
 
-def forget_name() -> None:
-    """At the end of a call, on its native thread: take that out of `threading.enumerate()`.
-
-    Whoever asks for the current thread on a thread that `threading` has not started makes a stand-in of it,
-    which would stay there.
-    """
-    ident = _get_ident()
-    if isinstance(_named.get(ident), threading._DummyThread):
-        _named.pop(ident, None)
-
-
-def _discard(waiting: deque[object], me: object) -> None:
+def _discard(waiting: deque[NativeThread], me: NativeThread) -> None:
     try:
         waiting.remove(me)
     except ValueError:
         # Whoever has called us has taken it out.
         pass
 
-
-def _await_beginning() -> None:
-    # A thread that begins while the interpreter is taken apart crashes the process (seen on CPython 3.10).
-    while any(generation == waiters.generation for generation, _ in tuple(_starting)):
-        _native_sleep(0.0005)
-
-
-atexit.register(_await_beginning)
 
 default_workers = Workers(hidden=True)
 

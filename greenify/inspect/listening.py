@@ -20,7 +20,7 @@ from typing import Any
 from greenify.core import descriptors, placement, registry, waiters
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.fork import fork_hooks
-from greenify.core.workers import start_hidden
+from greenify.core.native import start_hidden
 from greenify.inspect import starts
 from greenify.inspect.answers import answer
 from greenify.inspect.places import directory, peer_uid, socket_name

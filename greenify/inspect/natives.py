@@ -21,6 +21,7 @@ class Native(NamedTuple):
 
 
 _WORKERS = "greenify.core.workers"
+_NATIVE = "greenify.core.native"
 _CALLS = "greenify.green._foreign.calls"
 
 
@@ -29,7 +30,7 @@ def look_at(ident: int, frame: FrameType) -> Native | None:
     frames = frames_of(frame)
     name = name_by_ident(ident)
     hidden = any(
-        each.f_code.co_name == "run" and each.f_globals.get("__name__") == _WORKERS
+        each.f_code.co_name == "run" and each.f_globals.get("__name__") == _NATIVE
         for each in frames[-2:]
     )
     if hidden:

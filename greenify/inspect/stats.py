@@ -9,7 +9,7 @@ from typing import Any
 
 from greenify.core import registry
 from greenify.core.clock import monotonic as _monotonic
-from greenify.core.workers import own_threads
+from greenify.core.native import own_threads
 
 __all__ = ["BUCKETS", "Delays", "Stats", "measure_delays", "stats"]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from greenify.core import ticker
 from greenify.core.clock import monotonic_ns as _clock
-from greenify.core.workers import start_hidden
+from greenify.core.native import await_gone, start_hidden
 from greenify.patches import original
 from greenify.tracing import wire
 
@@ -200,7 +200,7 @@ class Packer:
         self._over = True
         self._ring()
         if self._ended.acquire(True, _PATIENCE):
-            ticker.await_gone(self._native_id)
+            await_gone(self._native_id)
 
     def resume(self) -> None:
         """Go on after `pause`."""

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from greenify.core import waiters
+from greenify.core.native import forget_name, start_hidden
 from greenify.core.ticker import native_lock
-from greenify.core.workers import forget_name, start_hidden
 from greenify.watching.looking import Stay
 
 __all__ = ["Teller"]

@@ -209,7 +209,7 @@ assert log == ["a", "c"] and hub.lent == 0
 
 def test_no_thread_can_be_started() -> None:
     run(f"""{READY}
-from greenify.core import workers as module
+from greenify.core import native as module
 def refuse(*args):
     raise RuntimeError("can't start new thread")
 start, module._start_native = module._start_native, refuse

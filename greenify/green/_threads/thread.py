@@ -21,8 +21,8 @@ from greenify import core
 from greenify.core import slices
 from greenify.core.entries import Throw
 from greenify.core.hub import Hub
+from greenify.core.native import own_threads
 from greenify.core.registry import hubs, on_new_hub
-from greenify.core.workers import own_threads
 from greenify.errors import TaskExit
 from greenify.event import Event
 from greenify.green._copies.builtin import bound_twin

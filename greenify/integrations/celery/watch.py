@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from celery.utils.log import get_logger
 
 from greenify import core
-from greenify.core.workers import start_hidden
+from greenify.core.native import start_hidden
 from greenify.patches import original
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ greenify.patch_all()
 import _thread, contextvars, gc, os, signal, sys, threading, time, weakref
 from greenify.green._foreign import (
     NOT_YET, OwnThread, compute, hand_over, own_thread, run_back, try_again)
-from greenify.core.workers import own_threads
+from greenify.core.native import own_threads
 
 native = greenify.original("_thread")
 native_sleep = greenify.original("time").sleep

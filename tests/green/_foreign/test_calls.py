@@ -577,10 +577,10 @@ assert own.call(int, 5) == 5
 
     def test_no_thread_to_be_had(self) -> None:
         run("""
-from greenify.core import workers
+from greenify.core import native as started
 def refuse(*args):
     raise RuntimeError("can't start new thread")
-workers._start_native = refuse
+started._start_native = refuse
 own = OwnThread()
 for call in (hand_over, compute, own.call):
     assert call(native.get_ident) == native.get_ident()

@@ -165,16 +165,16 @@ def test_killed_while_it_lingers() -> None:
     # The native thread goes on, and the peer gets everything.
     assert drain(right) == sent
     # It may come before the thread has begun.
-    from greenify.core import workers
+    from greenify.core import native as started
     begun = []
-    start = workers._start_native
-    workers._start_native = lambda function, args: begun.append((function, args))
+    start = started._start_native
+    started._start_native = lambda function, args: begun.append((function, args))
     left, right = tcp_pair()
     fd = left.fileno()
     sent = fill(linger(left, 60))
     with Timeout(0.01, False):
         left.close()
-    workers._start_native = start
+    started._start_native = start
     assert drain(right) == sent
     for function, args in begun:
         start(function, args)
@@ -188,10 +188,10 @@ def test_no_thread_to_be_had() -> None:
     run(
         _PROGRAM
         + """
-    from greenify.core import workers
+    from greenify.core import native as started
     def refuse(function, args):
         raise RuntimeError("can't start new thread")
-    workers._start_native = refuse
+    started._start_native = refuse
     left, right = tcp_pair()
     left.send(b"12")
     linger(left, 5).close()

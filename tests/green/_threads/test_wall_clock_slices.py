@@ -151,7 +151,7 @@ def test_it_ends_with_the_last_green_thread_and_comes_with_the_next() -> None:
     run(
         READY
         + """
-    from greenify.core.workers import own_threads
+    from greenify.core.native import own_threads
     for _ in range(3):
         end = threading.Event()
         thread = Thread(end.wait)
