@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import sys
 import threading
 import weakref
 from typing import Any, ClassVar
@@ -77,8 +78,10 @@ class TestAttributes:
 
         data: Any = layer.local()
         data.here = 1
-        with pytest.raises(AttributeError, match=r"local.*is read-only"):
-            data.__setattr__(Equal(), 2)
+        # CPython's own reads beyond the name's end for its message before 3.14.
+        if layer is GREEN or sys.version_info >= (3, 14):
+            with pytest.raises(AttributeError, match=r"local.*is read-only"):
+                data.__setattr__(Equal(), 2)
         for name in (Unequal(), 5, None):
             with pytest.raises(TypeError):
                 data.__setattr__(name, 2)
