@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from greenify._launcher.options import UNKNOWN
 from tests.support import ROOT, child_env
 from tests.watching.programs import line_of, write
 
@@ -150,7 +151,7 @@ class TestCommand:
         [
             ([], "a program is needed"),
             (["--json"], "a program is needed"),
-            (["--frobnicate", "x.py"], "unknown option --frobnicate"),
+            (["--frobnicate", "x.py"], f"{UNKNOWN} --frobnicate"),
             (["--fail-over", "soon", "x.py"], "that is no positive number of seconds"),
             (["--list"], "a program is needed"),
         ],

@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -150,7 +151,9 @@ class TestListeners:
                         client.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
                         assert one_answer(client)[1] == b"x" * 30_000_000
                     assert server.stop() == 0
-                    assert client.recv(1) == b""
+                    # OpenSSL 3.6 answers an end without a farewell.
+                    with suppress(BrokenPipeError):
+                        assert client.recv(1) == b""
                 assert b"HTTP" not in all_of(silent)  # an alert at most
 
     def test_several_with_several_workers(self, tmp_path: Path) -> None:
