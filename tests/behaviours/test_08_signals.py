@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 
 import pytest
 
@@ -301,12 +302,18 @@ class TestWaitingForSignals:
         check(code, mode)
 
 
+_keeps_locks = pytest.mark.skipif(
+    sys.version_info[:2] == (3, 14),
+    reason="with threads a handler may run between the taking of the lock and the block, on CPython 3.14",
+)
+
+
 @pytest.mark.parametrize(
     ("kind", "mode"),
     [
-        ("Lock", False),
+        pytest.param("Lock", False, marks=_keeps_locks),
         ("Lock", True),
-        ("RLock", False),
+        pytest.param("RLock", False, marks=_keeps_locks),
         ("RLock", True),
         ("Queue", True),  # with threads, a queue's mutex may stay taken
     ],
