@@ -40,7 +40,16 @@ class Place(Protocol):
 
 
 # Py_TPFLAGS_HEAPTYPE and Py_TPFLAGS_IMMUTABLETYPE
-_IMMUTABLE = 1 << 9 | 1 << 8
+_HEAP = 1 << 9
+_IMMUTABLE = 1 << 8
+# Modules of which there is one in a process, and whose static classes therefore belong to one interpreter.
+_ALONE = frozenset({"_curses"})
+
+
+def _belongs_to_its_module(owner: type[Any]) -> bool:
+    """Whether it is a class that C has made, which refuses `setattr`, and which no interpreters share."""
+    flags = owner.__flags__
+    return bool(flags & _IMMUTABLE and (flags & _HEAP or owner.__module__ in _ALONE))
 
 
 _abstract: Any = vars(type)["__abstractmethods__"]
@@ -49,8 +58,7 @@ _abstract: Any = vars(type)["__abstractmethods__"]
 def _write_into(owner: type[Any], name: str, value: object) -> None:
     """Set an ordinary method of a class that C has made, of which `setattr` refuses to.
 
-    Such a class is no static one, which interpreters share: it belongs to its module.  A special method would
-    have to go into the class's C structure as well.
+    A special method would have to go into the class's C structure as well.
     """
     (namespace,) = (one for one in gc.get_referents(vars(owner)) if type(one) is dict)
     if value is MISSING:
@@ -77,7 +85,7 @@ class Attribute:
     def write(self, value: object) -> None:
         owner = self.owner
         if isinstance(owner, type):
-            if owner.__flags__ & _IMMUTABLE == _IMMUTABLE and not self.name.startswith("__"):
+            if _belongs_to_its_module(owner) and not self.name.startswith("__"):
                 _write_into(owner, self.name, value)
             elif value is MISSING:
                 delattr(owner, self.name)

@@ -37,6 +37,7 @@ ORDER: tuple[str, ...] = (
     "termios",
     "tkinter",
     "readline",
+    "curses",
 )
 """The names of the patches, in the order in which they are applied; `patch_all` says what they are for.
 

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pty
-import select
-import sys
-import textwrap
-import time
-from collections.abc import Iterator
-
 import pytest
 
+from tests.green._foreign.terminals import terminal
 from tests.support import Mode
 
 readline = pytest.importorskip("readline", reason="this Python has no readline")
@@ -31,57 +23,6 @@ READY = """
         os.write(1, b"<ticked>")
     threading.Thread(target=tick, daemon=True).start()
 """
-
-
-class Terminal:
-    """A Python at a terminal of its own."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self.seen = ""
-
-    def until(self, text: str) -> str:
-        """What comes up to and with `text`."""
-        limit = time.monotonic() + 60
-        while text not in self.seen:
-            assert time.monotonic() < limit, f"no {text!r} in {self.seen!r}"
-            if select.select([self._fd], [], [], 1)[0]:
-                try:
-                    data = os.read(self._fd, 4096)
-                except OSError:
-                    data = b""
-                assert data, f"it has ended: no {text!r} in {self.seen!r}"
-                self.seen += data.decode()
-        found, _, self.seen = self.seen.partition(text)
-        return found + text
-
-    def type(self, keys: str) -> None:
-        os.write(self._fd, keys.encode())
-
-    def end(self) -> str:
-        """All the rest."""
-        with contextlib.suppress(OSError):
-            while data := os.read(self._fd, 4096):
-                self.seen += data.decode()
-        return self.seen
-
-
-@contextlib.contextmanager
-def terminal(mode: Mode, code: str, *options: str) -> Iterator[Terminal]:
-    launcher = ["-m", "greenify"] if mode else []
-    command = [sys.executable, "-W", "error", *launcher, *options, "-c", textwrap.dedent(code)]
-    env = {**os.environ, "TERM": "dumb", "PYTHON_BASIC_REPL": "1", "INPUTRC": "/dev/null"}
-    env.pop("PYTHONSTARTUP", None)
-    pid, fd = pty.fork()
-    if not pid:
-        os.execve(command[0], command, env)
-    try:
-        yield Terminal(fd)
-    finally:
-        os.close(fd)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, 9)
-        os.waitpid(pid, 0)
 
 
 both_modes = pytest.mark.parametrize("mode", [False, True], ids=["plain", "patched"])
