@@ -258,7 +258,7 @@ def _celery() -> list[Workload]:
 def _native_calls() -> list[Workload]:
     plain = ("greenify", "gevent", "threads")
     rows = [
-        Workload(name, "native_calls", "handed_over", **_n(20000, 200, threads=threads))
+        Workload(name, "native_calls", "handed_over", **_n(20000, 2000, threads=threads))
         for name, threads in (("hand-over", 1), ("hand-over-20", 20))
     ]
     for name, function, what, number in (

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.sample import Sample, timed
+from benchmarks.sample import Sample, lowest
 
 __all__ = ["computing", "handed_over", "statements"]
 
@@ -43,20 +43,20 @@ def handed_over(operations: int, threads: int) -> Sample:
     """Calls that do next to nothing, each on a native thread."""
     call = _handing_over(os.getppid)
 
-    def several() -> None:
-        for _ in range(operations // threads):
+    def several(number: int) -> None:
+        for _ in range(number):
             call()
 
-    several()  # the native threads have been started
-
-    def run() -> None:
-        everybody = [threading.Thread(target=several) for _ in range(threads)]
+    def at_once(number: int) -> None:
+        everybody = [
+            threading.Thread(target=several, args=(number // threads,)) for _ in range(threads)
+        ]
         for thread in everybody:
             thread.start()
         for thread in everybody:
             thread.join()
 
-    return timed(operations, run)
+    return lowest(operations, several if threads == 1 else at_once)
 
 
 def statements(what: str, operations: int) -> Sample:
@@ -68,16 +68,16 @@ def statements(what: str, operations: int) -> Sample:
         connection.execute("create table t (a integer primary key, b)")
         connection.execute("insert into t values (1, 'one')")
 
-        def select() -> None:
-            for _ in range(operations):
+        def select(number: int) -> None:
+            for _ in range(number):
                 connection.execute("select b from t where a = ?", (1,)).fetchone()
 
-        def update() -> None:
-            for number in range(operations):
-                connection.execute("update t set b = ? where a = 1", (number,))
+        def update(number: int) -> None:
+            for value in range(number):
+                connection.execute("update t set b = ? where a = 1", (value,))
 
         try:
-            return timed(operations, {"select": select, "update": update}[what])
+            return lowest(operations, {"select": select, "update": update}[what])
         finally:
             connection.close()
 
@@ -87,20 +87,20 @@ def computing(what: str, operations: int) -> Sample:
     hashed, packed = hashlib.sha256(), zlib.compress(_KIB)
 
     # A loop for each, so that nothing else is called.
-    def hash_once() -> None:
-        for _ in range(operations):
+    def hash_once(number: int) -> None:
+        for _ in range(number):
             hashlib.sha256(_KIB)
 
-    def hash_update() -> None:
-        for _ in range(operations):
+    def hash_update(number: int) -> None:
+        for _ in range(number):
             hashed.update(_KIB)
 
-    def compress() -> None:
-        for _ in range(operations):
+    def compress(number: int) -> None:
+        for _ in range(number):
             zlib.compress(_KIB)
 
-    def decompress() -> None:
-        for _ in range(operations):
+    def decompress(number: int) -> None:
+        for _ in range(number):
             zlib.decompress(packed)
 
     programs = {
@@ -109,4 +109,4 @@ def computing(what: str, operations: int) -> Sample:
         "compress": compress,
         "decompress": decompress,
     }
-    return timed(operations, programs[what])
+    return lowest(operations, programs[what])

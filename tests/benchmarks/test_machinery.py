@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from benchmarks.goals import GOALS, judge
 from benchmarks.layers import LAYERS
 from benchmarks.results import Results
 from benchmarks.runner import Failed, Plan, run, run_once
-from benchmarks.sample import Sample, timed
+from benchmarks.sample import Sample, lowest, timed
 from benchmarks.workloads import WORKLOADS, Workload, startup
 
 
@@ -172,6 +173,16 @@ class TestStatistics:
         calls: list[int] = []
         assert timed(1000, lambda: calls.append(1)).cost < 1e-3
         assert calls == [1]
+
+    def test_lowest(self) -> None:
+        calls: list[int] = []
+
+        def run(number: int) -> None:
+            calls.append(number)
+            time.sleep(0.02 if len(calls) == 1 else 0)
+
+        assert lowest(100, run, repetitions=4).cost < 0.02 / 25
+        assert calls == [25] * 4
 
     def test_ratio_is_taken_round_by_round(self) -> None:
         # The machine was slow in the second round, for both.
