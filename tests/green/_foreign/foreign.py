@@ -58,17 +58,19 @@ HELD = """
             time.sleep(0.001)
     threading.Thread(target=count, daemon=True).start()
     ticked = []
-    work, native_sleep = Workers.start, greenify.original("time").sleep
-    def held(pool, function, *args):
-        def call():
+    submit, native_sleep = Workers._submit, greenify.original("time").sleep
+    def held(pool, job):
+        function = job.function
+        def call(*args, **kwargs):
             before, limit = counts[0], time.monotonic() + LONG
             while counts[0] < before + 3 and time.monotonic() < limit:
                 native_sleep(0.001)
             ticked.append(counts[0] - before)
-            function(*args)
-        work(pool, call)
+            return function(*args, **kwargs)
+        job.function = call
+        submit(pool, job)
     def hold():
-        Workers.start = held
+        Workers._submit = held
 """
 
 

@@ -59,13 +59,11 @@ class _Group:
             yield Row(f"{self.owner}.{name}", self.kind, self.why, self.test)
 
 
-_OS = "green/test_os.py"
-_KERNEL = "green/_foreign/test_kernel.py::TestWaits::test_like_threads"
+_TICKING = "green/_foreign/test_ticking.py::test_a_thread_ticks"
+_WORKING = "green/_foreign/test_ticking.py::test_a_thread_ticks_while_a_native_one_works"
 _LOCKS = "green/_foreign/test_kernel.py::TestFileLocks::test_with_another_process"
 _COMPUTING = "green/_computing/test_computing.py::test_the_others_run_meanwhile"
 _ASKING = "green/_foreign/test_asking.py::test_the_others_run_meanwhile"
-_SOCKETS = "green/_sockets/test_waiting.py"
-_SQLITE = "green/_foreign/test_sqlite.py::TestWaiting::test_the_holder_goes_on"
 _FILES = (
     "the kernel has no readiness for files and folders: `greenify.files`, or `greenify.offload` for a slow "
     "file system"
@@ -75,27 +73,29 @@ _LONG_STATEMENT = (
     "what SQLite computes stays; `greenify.offload` gives such a connection a native thread"
 )
 
+_HAS_ITS_LOCKS = "the statement before has taken the locks: it waits for nobody. " + _LONG_STATEMENT
+
 # fmt: off
 GROUPS = (
     # os
     _Group("posix", "cooperative", "read readv", "pipes, terminals, sockets; files stay",
-           f"{_OS}::TestRead::test_a_sibling_provides_the_data"),
-    _Group("posix", "cooperative", "readinto", "as `read`", "green/_foreign/test_asking.py::test_pipes"),
+           _TICKING),
+    _Group("posix", "cooperative", "readinto", "as `read`", _TICKING),
     _Group("posix", "cooperative", "preadv pwritev", "at the offset -1, of pipes; files stay",
-           "green/_foreign/test_asking.py::test_pipes"),
+           _TICKING),
     _Group("posix", "cooperative", "write writev", "pipes, terminals, sockets; files stay",
-           f"{_OS}::TestWrite::test_more_than_fits"),
-    _Group("posix", "cooperative", "sendfile", "", f"{_OS}::TestWrite::test_sendfile"),
-    _Group("posix", "cooperative", "eventfd_read", "", f"{_OS}::TestRead::test_eventfd"),
-    _Group("posix", "cooperative", "eventfd_write splice", "", _KERNEL),
+           _TICKING),
+    _Group("posix", "cooperative", "sendfile", "", _TICKING),
+    _Group("posix", "cooperative", "eventfd_read", "", _TICKING),
+    _Group("posix", "cooperative", "eventfd_write splice", "", _TICKING),
     _Group("posix", "cooperative", "open", "of a FIFO; files stay",
-           "green/_files/test_file_io.py::TestWaiting::test_fifo"),
+           _TICKING),
     _Group("posix", "cooperative", "wait wait3 wait4 waitid waitpid", "",
-           f"{_OS}::TestChildren::test_a_sibling_lets_the_child_end"),
-    _Group("posix", "handed over", "system", "always", f"{_OS}::TestCommands::test_system"),
-    _Group("posix", "handed over", "fsync fdatasync sync posix_fallocate", "always", _KERNEL),
-    _Group("posix", "handed over", "copy_file_range", "from 1 MiB on", _KERNEL),
-    _Group("posix", "handed over", "getrandom", "where the kernel has no entropy yet", _KERNEL),
+           _TICKING),
+    _Group("posix", "handed over", "system", "always", _TICKING),
+    _Group("posix", "handed over", "fsync fdatasync sync posix_fallocate", "always", _WORKING),
+    _Group("posix", "handed over", "copy_file_range", "from 1 MiB on", _WORKING),
+    _Group("posix", "handed over", "getrandom", "where the kernel has no entropy yet", _WORKING),
     _Group("posix", "tried again", "lockf", "", _LOCKS),
     _Group("posix", "stays",
            "access chdir chmod chown chroot fchdir fchmod fchown fstat fstatvfs ftruncate getxattr "
@@ -145,14 +145,14 @@ GROUPS = (
            "`tcsetattr` with TCSADRAIN and TCSAFLUSH", _ASKING),
     _Group("termios", "cannot wait", "tcflow tcflush tcgetattr tcgetwinsize tcsetwinsize", _QUICK),
     _Group("select", "cooperative", "select poll", "",
-           "green/_selecting/test_select_waiting.py::TestWaiting::test_others_run_meanwhile"),
+           _TICKING),
     _Group("select.epoll", "cooperative", "poll", "",
-           "green/_selecting/test_select_waiting.py::TestWaiting::test_others_run_meanwhile"),
+           _TICKING),
     _Group("select.epoll", "cannot wait", "close modify register unregister", _QUICK),
     _Group("select.epoll", "holds the lock", "fileno"),
-    _Group("signal", "cooperative", "pause", "", "green/test_signal.py::TestWaiting::test_pause"),
+    _Group("signal", "cooperative", "pause", "", _TICKING),
     _Group("signal", "cooperative", "sigtimedwait sigwaitinfo", "`sigwait` too",
-           "green/test_signal.py::TestWaiting::test_siblings_run_meanwhile"),
+           _TICKING),
     _Group("signal", "cannot wait", "raise_signal", _QUICK),
     _Group("signal", "holds the lock",
            "alarm default_int_handler getitimer pidfd_send_signal pthread_kill set_wakeup_fd setitimer "
@@ -172,10 +172,10 @@ GROUPS = (
     _Group("_posixshmem", "cannot wait", "shm_open shm_unlink",
            "a file system in memory (multiprocessing.shared_memory)"),
     _Group("_multiprocessing.SemLock", "tried again", "acquire", "with other threads about",
-           "behaviours/test_05_multiprocessing.py::TestMultiprocessing::test_queue_and_pool"),
+           _TICKING),
     _Group("_multiprocessing.SemLock", "holds the lock", "release"),
     _Group("_multiprocessing", "holds the lock", "sem_unlink"),
-    _Group("_queue.SimpleQueue", "cooperative", "get", "", "model/test_hammer.py::test_simple_queue"),
+    _Group("_queue.SimpleQueue", "cooperative", "get", "", _TICKING),
     _Group("_queue.SimpleQueue", "holds the lock", "empty get_nowait put put_nowait qsize"),
     _Group("faulthandler", "holds the lock",
            "cancel_dump_traceback_later disable dump_c_stack dump_traceback dump_traceback_later enable "
@@ -232,12 +232,14 @@ GROUPS = (
     _Group("_hashlib.HMAC", "cannot wait", "copy digest hexdigest", "some 100 bytes"),
     _Group("_hashlib.HASHXOF", "cannot wait", "digest hexdigest", "as long as the result that is asked for"),
     # sqlite3
-    _Group("_sqlite3", "tried again", "connect", _LONG_STATEMENT, _SQLITE),
+    _Group("_sqlite3", "tried again", "connect", _LONG_STATEMENT, _TICKING),
     _Group("_sqlite3.Connection", "tried again",
-           "backup blobopen commit execute executemany executescript rollback", _LONG_STATEMENT, _SQLITE),
-    _Group("_sqlite3.Cursor", "tried again", "execute executemany executescript fetchall fetchmany fetchone",
-           _LONG_STATEMENT, _SQLITE),
-    _Group("_sqlite3.Blob", "tried again", "read write close", _LONG_STATEMENT, _SQLITE),
+           "backup blobopen commit execute executemany executescript", _LONG_STATEMENT, _TICKING),
+    _Group("_sqlite3.Cursor", "tried again", "execute executemany executescript", _LONG_STATEMENT, _TICKING),
+    _Group("_sqlite3.Blob", "tried again", "close", "the end of its transaction", _TICKING),
+    _Group("_sqlite3.Connection", "stays", "rollback", _HAS_ITS_LOCKS),
+    _Group("_sqlite3.Cursor", "stays", "fetchall fetchmany fetchone", _HAS_ITS_LOCKS),
+    _Group("_sqlite3.Blob", "stays", "read write", _HAS_ITS_LOCKS),
     _Group("_sqlite3.Connection", "stays", "close serialize deserialize load_extension",
            "as long as the database's size takes: `greenify.offload`"),
     _Group("_sqlite3.Connection", "holds the lock",
@@ -253,7 +255,7 @@ GROUPS = (
     _Group("_socket", "handed over",
            "getaddrinfo gethostbyaddr gethostbyname gethostbyname_ex getnameinfo",
            "always, unless the host is a number",
-           "green/_sockets/test_dns.py::test_a_hundred_behind_a_slow_one"),
+           _WORKING),
     _Group("_socket", "cannot wait",
            "close dup socketpair gethostname getprotobyname getservbyname getservbyport if_indextoname "
            "if_nameindex if_nametoindex sethostname", _QUICK),
@@ -264,25 +266,25 @@ GROUPS = (
     _Group("_socket.socket", "cooperative",
            "connect connect_ex recv recv_into recvfrom recvfrom_into recvmsg recvmsg_into send sendall "
            "sendmsg "
-           "sendmsg_afalg sendto", "`accept` too", f"{_SOCKETS}::test_every_method_that_receives"),
+           "sendmsg_afalg sendto", "`accept` too", _TICKING),
     _Group("_socket.socket", "cooperative", "close", "with SO_LINGER",
-           "green/_sockets/test_linger.py::test_the_peer_is_a_sibling"),
+           _TICKING),
     _Group("_socket.socket", "cannot wait",
            "bind getpeername getsockname getsockopt listen setblocking setsockopt settimeout shutdown",
            _QUICK),
     _Group("_socket.socket", "holds the lock", "detach fileno getblocking gettimeout"),
     # TLS, files, locks, functions of other libraries
     _Group("_ssl._SSLSocket", "cooperative", "do_handshake read write shutdown", "through `ssl.SSLSocket`",
-           "green/test_ssl.py::test_fifty_connections"),
+           _TICKING),
     _Group("_ssl._SSLSocket", "cannot wait", "pending", _QUICK),
     _Group("_ssl._SSLContext", "stays",
            "load_cert_chain load_dh_params load_verify_locations set_default_verify_paths", _FILES),
     _Group("_io.FileIO", "cooperative", "read readall readinto write", "pipes, terminals; files stay",
-           "green/_files/test_file_io.py::TestWaiting::test_pipe"),
+           _TICKING),
     _Group("_io.FileIO", "stays", "seek truncate close", _FILES),
     _Group("_io.FileIO", "cannot wait", "isatty", _QUICK),
     _Group("_thread.LockType", "cooperative", "acquire", "",
-           "model/test_lock.py::TestWaiting::test_waiters_get_it_one_after_the_other"),
+           _TICKING),
     _Group("_ctypes", "stays", "dlopen", _FILES),
     _Group("_ctypes", "stays", "call_function",
            "what a function of another library does is its own affair: `greenify.offload` for one that "
