@@ -10,6 +10,7 @@ from __future__ import annotations
 from _queue import Empty, SimpleQueue
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from greenify.core import waiters
@@ -55,8 +56,33 @@ class _Job:
         self.error: BaseException | None = None
 
 
+# Has a thread look around.
+_LOOK = _Job(_Nobody(), _Nobody, (), {})
+_LOOK.dropped = True
 # Whoever takes it ends as soon as there is nothing to do.
 _LEAVE = _Job(_Nobody(), _Nobody, (), {})
+
+
+class _Worker(NativeThread):
+    """A thread of a pool.
+
+    Attributes:
+        inbox: what it has been called for while it was idle.
+    """
+
+    __slots__ = ("inbox",)
+
+    def __init__(self, pool: Workers) -> None:
+        self.inbox: SimpleQueue[_Job] = SimpleQueue()
+        super().__init__(partial(_dismiss, pool, self.inbox))
+
+
+def _dismiss(pool: Workers, inbox: SimpleQueue[_Job]) -> bool:
+    """Have a thread end, before a fork; False if it is to stay.  The next call finds or starts another."""
+    if pool.idle is None:
+        return False
+    inbox.put(_LEAVE)
+    return True
 
 
 class Workers:
@@ -89,11 +115,13 @@ class Workers:
     def _reset(self) -> None:
         # Also in a forked child, which has none of the parent's threads.
         self._generation = waiters.generation
-        self._jobs: SimpleQueue[_Job] = SimpleQueue()
-        # Each thread is in one of them while it lives, in the other while it waits for a job that nobody has
-        # called it for yet.
-        self._alive: set[NativeThread] = set()
-        self._waiting: deque[NativeThread] = deque()
+        # What no idle thread was there for.
+        self._jobs: deque[_Job] = deque()
+        # Each thread is in one of them while it lives, in the other while it is idle and nobody has called
+        # it.  Who calls it takes it out and puts the job into its inbox: from one queue for all another
+        # thread might take that, and the idle one would be forgotten, and one more started for the next job.
+        self._alive: set[_Worker] = set()
+        self._idle: deque[_Worker] = deque()
 
     @property
     def threads(self) -> int:
@@ -110,7 +138,7 @@ class Workers:
             raise ValueError("there has to be one thread at least")
         self.limit = limit
         if self._generation == waiters.generation:
-            for _ in range(self._jobs.qsize()):
+            for _ in range(len(self._jobs)):
                 if len(self._alive) >= limit:
                     break
                 self._add_thread(limit)
@@ -125,18 +153,7 @@ class Workers:
     def _rouse(self) -> None:
         """Have an idle thread look whether it shall end.  One that does calls this for the next one."""
         if len(self._alive) > (0 if self.idle == 0 else self.limit):
-            nothing = _Job(_Nobody(), _Nobody, (), {})
-            nothing.dropped = True
-            self._jobs.put(nothing)
-
-    def _dismiss_one(self) -> bool:
-        """Have an idle thread end, before a fork; False if the threads are to stay.  The next call finds or
-        starts another.
-        """
-        if self.idle is None:
-            return False
-        self._jobs.put(_LEAVE)
-        return True
+            self._call(_LOOK)
 
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call ``function(*args, **kwargs)`` on a native thread and wait for it cooperatively.
@@ -182,28 +199,37 @@ class Workers:
     def _submit(self, job: _Job) -> None:
         if self._generation != waiters.generation:
             self._reset()
-        self._jobs.put(job)
+        if self._call(job):
+            return
+        self._jobs.append(job)
+        # Who has become idle between the two lines has not seen it.
+        if self._call(_LOOK):
+            return
+        limit = self.limit if self.prompt is None else min(self.prompt, self.limit)
         try:
-            self._waiting.pop()
+            self._add_thread(limit)
+        except BaseException:
+            if not self._alive:
+                job.dropped = True
+                raise
+            # The threads that exist will come to it.
+
+    def _call(self, job: _Job) -> bool:
+        """Give it to an idle thread, if there is one."""
+        try:
+            self._idle.pop().inbox.put(job)
         except IndexError:
-            # Nobody is there to take it.
-            limit = self.limit if self.prompt is None else min(self.prompt, self.limit)
-            try:
-                self._add_thread(limit)
-            except BaseException:
-                if not self._alive:
-                    job.dropped = True
-                    raise
-                # The threads that exist will come to it.
+            return False
+        return True
 
     def _add_thread(self, limit: int) -> None:
-        me = NativeThread(self._dismiss_one)
+        me = _Worker(self)
         alive = self._alive
         if not self._enter(me, alive, limit):
             return
         try:
             start_hidden(
-                self._serve, me, alive, self._waiting, self._jobs, hidden=self.hidden, thread=me
+                self._serve, me, alive, self._idle, self._jobs, hidden=self.hidden, thread=me
             )
         except BaseException:
             alive.discard(me)
@@ -216,7 +242,7 @@ class Workers:
             # There is none to be had.  Those that exist will come to the call.
             pass
 
-    def _enter(self, me: NativeThread, alive: set[NativeThread], limit: int) -> bool:
+    def _enter(self, me: _Worker, alive: set[_Worker], limit: int) -> bool:
         while True:
             alive.add(me)
             if len(alive) <= limit:
@@ -227,52 +253,43 @@ class Workers:
                 return False
 
     def _serve(
-        self,
-        me: NativeThread,
-        alive: set[NativeThread],
-        waiting: deque[NativeThread],
-        jobs: SimpleQueue[_Job],
+        self, me: _Worker, alive: set[_Worker], idle: deque[_Worker], jobs: deque[_Job]
     ) -> None:
         generation = waiters.generation
-        leaving = 0
+        leaving = False
         while True:
             if len(alive) > self.limit:
                 # See `resize`.
                 alive.discard(me)
-                if jobs.empty() or not self._enter(me, alive, self.limit):
+                if not jobs or not self._enter(me, alive, self.limit):
                     self._rouse()
                     return
             try:
-                job = jobs.get_nowait()
-            except Empty:
+                job = jobs.popleft()
+            except IndexError:
                 if leaving:
                     alive.discard(me)
-                    if jobs.empty() or not self._enter(me, alive, self.limit):
-                        # Those that were meant for others.
-                        for _ in range(leaving - 1):
-                            jobs.put(_LEAVE)
-                        return
-                    continue
-                waiting.append(me)
-                try:
-                    job = jobs.get(timeout=self.idle)
-                except Empty:
-                    if me not in waiting:
-                        # Called at the very moment we gave up.
-                        continue
-                    _discard(waiting, me)
-                    alive.discard(me)
-                    # A job that came before we were gone has found no one to call, and perhaps no room
-                    # for one more thread.
-                    if jobs.empty() or not self._enter(me, alive, self.limit):
+                    # A job that came before we were gone has found no one to call, and perhaps no room for
+                    # one more thread.
+                    if not jobs or not self._enter(me, alive, self.limit):
                         if self.idle == 0:
                             self._rouse()
                         return
                     continue
-                # Somebody else may have been called for it.
-                _discard(waiting, me)
+                idle.append(me)
+                # One that came between the two lines has found nobody idle.
+                if jobs and _discard(idle, me):
+                    continue
+                try:
+                    job = me.inbox.get(timeout=self.idle)
+                except Empty:
+                    job = _LEAVE
+                while job is _LEAVE:
+                    leaving = True
+                    if _discard(idle, me):
+                        break
+                    job = me.inbox.get()  # somebody has called it at the very moment
             if job is _LEAVE:
-                leaving += 1
                 continue
             if job.dropped:
                 del job
@@ -294,12 +311,13 @@ class Workers:
             del finished
 
 
-def _discard(waiting: deque[NativeThread], me: NativeThread) -> None:
+def _discard(idle: deque[_Worker], me: _Worker) -> bool:
+    """Be idle no more; False if somebody is about to call us."""
     try:
-        waiting.remove(me)
+        idle.remove(me)
     except ValueError:
-        # Whoever has called us has taken it out.
-        pass
+        return False
+    return True
 
 
 default_workers = Workers(hidden=True)

@@ -344,3 +344,44 @@ before = switches()
 native_sleep(0.3)
 assert len(before) == 1 and switches() == before
 """)
+
+
+def test_quick_calls_take_no_more_threads_than_there_are_callers() -> None:
+    """Whoever is idle is found, and not forgotten while another one takes what it was called for."""
+    run(f"""{READY}
+pool = Workers(limit=10_000)
+def several():
+    for _ in range(300):
+        pool.run(os.getppid)
+for job in [spawn(several) for _ in range(20)]:
+    job.join()
+# A few more: one that has done its work is not idle at once.  It were thousands.
+assert 1 <= pool.threads <= 200, pool.threads
+pool.dismiss()
+limit = later(20)
+while pool.threads:
+    assert time.monotonic() < limit, pool.threads
+    core.sleep(0.001)
+""")
+
+
+@pytest.mark.parametrize("limit, idle", [(3, 0.0005), (1, 10.0), (50, 0.0)])
+def test_no_call_is_lost_while_threads_come_and_go(limit: int, idle: float) -> None:
+    run(f"""{READY}
+pool = Workers(limit={limit}, idle={idle})
+done, ended = [], []
+def submit(number):
+    for turn in range(1000):
+        pool.start(done.append, turn)
+        if not turn % 50:
+            native_sleep(0.001)
+    ended.append(number)
+for number in range(6):
+    _thread.start_new_thread(submit, (number,))
+until = later(40)
+while len(done) < 6000:
+    assert time.monotonic() < until, (len(done), ended, pool.threads)
+    core.sleep(0.001)
+assert sorted(done) == sorted([*range(1000)] * 6)
+assert pool.threads <= {limit}
+""")

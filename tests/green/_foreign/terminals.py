@@ -26,6 +26,14 @@ class Terminal:
         self._fd = fd
         self.seen = ""
 
+    def comes(self, text: str, seconds: float) -> bool:
+        """Whether `text` comes within that time."""
+        limit = time.monotonic() + seconds
+        while text not in self.seen and time.monotonic() < limit:
+            if select.select([self._fd], [], [], 0.1)[0]:
+                self.seen += os.read(self._fd, 4096).decode()
+        return text in self.seen
+
     def until(self, text: str) -> str:
         """What comes up to and with `text`."""
         limit = time.monotonic() + 60
