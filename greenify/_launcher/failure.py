@@ -7,6 +7,8 @@ after KeyboardInterrupt, interactive inspection).  It calls `sys.excepthook`, wh
 
 from __future__ import annotations
 
+import atexit
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -49,6 +51,11 @@ def _hide_twins(exc: BaseException) -> None:
             hide_wait(found)
 
 
+class _Nowhere(io.TextIOBase):
+    def write(self, text: str) -> int:
+        return len(text)
+
+
 class Report:
     """Stands in for `sys.excepthook` while the interpreter reports `exc`.
 
@@ -65,9 +72,11 @@ class Report:
         self.then = then
         self.hook: Hook | None = getattr(sys, "excepthook", None)
         self.missing = not hasattr(sys, "excepthook")
+        self.installed = False
 
     def install(self) -> None:
         """Have the interpreter call us."""
+        self.installed = True
         sys.excepthook = self
 
     def show(self) -> None:
@@ -91,6 +100,7 @@ class Report:
             value.__traceback__ = tb
             # On CPython 3.12 sys.last_exc is that same exception.
             sys.last_traceback = tb
+        interrupted = False
         try:
             if self.missing:
                 sys.stderr.write("sys.excepthook is missing\n")
@@ -107,4 +117,11 @@ class Report:
             sys.__excepthook__(type(failure), failure, failure.__traceback__)
             sys.stderr.write("\nOriginal exception was:\n")
             sys.__excepthook__(kind, value, tb)
+            interrupted = isinstance(failure, KeyboardInterrupt)
         self.then()
+        if interrupted and self.installed and sys.version_info >= (3, 14):
+            # For one that leaves a hook the interpreter ends the process by SIGINT, in the end.  It would
+            # report it once more before, with our frame.
+            atexit.register(setattr, sys, "stderr", sys.stderr)
+            sys.stderr = _Nowhere()
+            raise KeyboardInterrupt

@@ -383,15 +383,7 @@ class TestHook:
             "lambda kind, value, tb: 1 / 0",
             "lambda kind, value: None",
             "None",
-            pytest.param(
-                "lambda *args: (_ for _ in ()).throw(KeyboardInterrupt)",
-                marks=pytest.mark.xfail(
-                    sys.version_info >= (3, 14),
-                    reason="CPython 3.14 dies by SIGINT for the hook's own KeyboardInterrupt, which it "
-                    "has to get itself; ours would be printed with a frame of the launcher",
-                    strict=True,
-                ),
-            ),
+            "lambda *args: (_ for _ in ()).throw(KeyboardInterrupt)",
         ],
     )
     def test_of_the_program(self, here: Path, hook: str) -> None:
