@@ -34,7 +34,7 @@ def deadline_after(timeout: float | None) -> float | None:
     """
     if timeout is None:
         return None
-    if not timeout <= _LONGEST or (timeout.__class__ is not float and timeout.__class__ is not int):
+    if (timeout.__class__ is not float and timeout.__class__ is not int) or not timeout <= _LONGEST:
         # From CPython 3.15 on any real number will do.
         _native_lock().acquire(True, timeout)
         timeout = float(timeout)

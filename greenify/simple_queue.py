@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import _thread
 import queue
-import sys
+from _queue import SimpleQueue as _NativeQueue
 from collections import deque
 from typing import Any, Generic, TypeVar
 
@@ -23,9 +23,6 @@ __all__ = ["SimpleQueue"]
 T = TypeVar("T")
 
 _get_ident = _thread.get_ident
-
-# What can be made a float is a time-out from CPython 3.15 on, also if it cannot be compared with a number.
-_ANY_REAL = sys.version_info >= (3, 15)
 
 
 class _Getter(HubWaiter):
@@ -143,11 +140,11 @@ class SimpleQueue(Generic[T]):
             ValueError: a negative time-out.
         """
         if timeout is not None and block:
-            if (
-                _ANY_REAL
-                and timeout.__class__ not in (float, int)
-                and hasattr(timeout, "__float__")
-            ):
+            if timeout.__class__ is not float and timeout.__class__ is not int:
+                # A native one says what is wrong, in its own words.
+                native: Any = _NativeQueue()
+                native.put(None)
+                native.get(True, timeout)
                 timeout = float(timeout)
             if timeout < 0:
                 deadline_after(-timeout)  # of what is too large the native one says that first

@@ -75,7 +75,7 @@ class TestStartup:
         module = tmp_path / "layer_of_this_test.py"
         log = tmp_path / "log"
         module.write_text(
-            f"import os\nopen({str(log)!r}, 'a').write(f'{{os.path.exists(__cached__)}}\\n')\n"
+            f"import os\nopen({str(log)!r}, 'a').write(f'{{os.path.exists(__spec__.cached)}}\\n')\n"
         )
         measure("import layer_of_this_test")
         assert log.read_text().split() == ["True", "True"]  # the first run wrote it
