@@ -1,8 +1,9 @@
-"""Servers for tests: Debian's own, each started once on a free port of the loopback.
+"""How the tests are shared out among processes, and servers for them.
 
-A test that needs one has the marker `servers` and asks for the fixture, which gives a `Server`.  Without
-the program the test is skipped, and says which package has it; ``GREENIFY_REQUIRE_SERVERS=1`` (.ci/run) makes
-that a failure.  Databases refuse to run as root: then they run as ``nobody``.
+The servers are Debian's own, each started once on a free port of the loopback.  A test that needs one has
+the marker `servers` and asks for the fixture, which gives a `Server`.  Without the program the test is
+skipped, and says which package has it; ``GREENIFY_REQUIRE_SERVERS=1`` (.ci/run) makes that a failure.
+Databases refuse to run as root: then they run as ``nobody``.
 """
 
 from __future__ import annotations
@@ -10,11 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
 from tests.libraries import servers
 from tests.libraries.servers import Server
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """pytest-xdist's own but for ``--dist loadgroup``."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from tests.scheduling import Scheduling
+
+    return Scheduling(config, log)
 
 
 def _running(name: str) -> Iterator[Server]:
