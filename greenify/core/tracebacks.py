@@ -1,17 +1,19 @@
 """Tracebacks of exceptions that arrive in a wait: they end in the program's code, not in the engine's.
 
 A frame that an exception leaves by a bare ``raise`` is not put into the traceback once more.  So a function
-that waits takes itself out of it (`leave_out_wait`), before the program sees the exception.  What remains,
-the frames of twins that stand for Python code as `threading.Condition.wait`, goes where the exception has
-ended its task or time-out (`hide_wait`).
+that waits takes itself out of it (`leave_out_wait`), and so does a twin that stands for a function of C, of
+which a traceback shows nothing (`leave_out_twin`), before the program sees the exception.  What remains, the
+frames of twins that stand for Python code as `threading.Condition.wait`, goes where the exception has ended
+its task or time-out (`hide_wait`).
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from types import CodeType, FrameType
 
-__all__ = ["hide_wait", "leave_out_wait", "skip_frames"]
+__all__ = ["hide_wait", "leave_out_twin", "leave_out_wait", "skip_frames"]
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -49,6 +51,11 @@ _WAITING = frozenset(
 )
 
 
+# Which exception has arrived in a wait last, by its identity, and where that was called from.  Nothing keeps
+# it: another one may have the same identity later, but does not come from the same place.
+_arrived: tuple[int, CodeType, int] | None = None
+
+
 def leave_out_wait() -> None:
     """Take our own frames out of the traceback of an exception that has arrived in a wait.
 
@@ -68,6 +75,38 @@ def leave_out_wait() -> None:
         tb = tb.tb_next
     if tb is not None or name in _WAITING:
         exc.__traceback__ = tb
+        _remember(exc, sys._getframe(1))
+
+
+def _remember(exc: BaseException, frame: FrameType) -> None:
+    """`exc` leaves `frame`, which its traceback does not show."""
+    global _arrived
+    caller = frame.f_back
+    _arrived = None if caller is None else (id(exc), caller.f_code, caller.f_lineno)
+
+
+def leave_out_twin() -> None:
+    """Take the frames of a twin of a C function out of the traceback of what has arrived in its wait.
+
+    So with errors of the operating system, a time-out for instance, which C raises without a frame, and with
+    those of the program's own code that C has called.  For an ``except`` block that ends with a bare
+    ``raise``, in the function that the program has called.  The engine's own errors keep all frames.
+    """
+    if sys.flags.dev_mode or sys.version_info < (3, 11):
+        return
+    exc = sys.exc_info()[1]
+    if exc is None:
+        return
+    last = None
+    tb = exc.__traceback__
+    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        last = tb
+        tb = tb.tb_next
+    if tb is None and not isinstance(exc, OSError):
+        if last is None or _arrived != (id(exc), last.tb_frame.f_code, last.tb_lineno):
+            return
+        _remember(exc, sys._getframe(1))
+    exc.__traceback__ = tb
 
 
 def skip_frames(exc: BaseException, file: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl as _fcntl
 from typing import Any
 
+from greenify.core.tracebacks import leave_out_twin
 from greenify.green._copies.rest import complete
 from greenify.green._files.descriptor_io import runs_natively
 from greenify.green._foreign.trying import until_free
@@ -38,7 +39,11 @@ def flock(*args: Any) -> None:
     """See `fcntl.flock`."""
     if _waits(args) and len(args) == 2:
         fd, operation = args
-        until_free(lambda: _flock(fd, operation | _AT_ONCE))
+        try:
+            until_free(lambda: _flock(fd, operation | _AT_ONCE))
+        except BaseException:
+            leave_out_twin()
+            raise
     else:
         _flock(*args)
 
@@ -47,7 +52,11 @@ def lockf(*args: Any) -> None:
     """See `fcntl.lockf`."""
     if _waits(args):
         fd, cmd, *place = args
-        until_free(lambda: _lockf(fd, cmd | _AT_ONCE, *place))
+        try:
+            until_free(lambda: _lockf(fd, cmd | _AT_ONCE, *place))
+        except BaseException:
+            leave_out_twin()
+            raise
     else:
         _lockf(*args)
 
@@ -63,7 +72,11 @@ def fcntl(*args: Any) -> Any:
     if instead is None or runs_natively():
         return _call(*args)
     fd, _, *arg = args
-    return until_free(lambda: _call(fd, instead, *arg))
+    try:
+        return until_free(lambda: _call(fd, instead, *arg))
+    except BaseException:
+        leave_out_twin()
+        raise
 
 
 complete(globals(), _fcntl)

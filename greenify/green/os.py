@@ -1,4 +1,4 @@
-"""The cooperative twin of `os`: reading and writing descriptors, and waiting for children.
+"""The cooperative twin of `os`: reading, writing and closing descriptors, and commands.
 
 Regular files block, for no kernel can tell when they are ready; `greenify.core.workers` runs such calls on a
 native thread.  ``os.fork`` needs no twin: `greenify.core.fork`
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from greenify import core
 from greenify.core.placement import lowest
 from greenify.core.registry import hubs
+from greenify.core.tracebacks import leave_out_twin
 from greenify.green._copies.rest import complete
 from greenify.green._files.descriptor_io import (
     PLAIN,
@@ -44,7 +45,8 @@ from greenify.green._foreign.kernel import (
     splice,
     sync,
 )
-from greenify.green._processes.children import EVENTS, on_own_thread, wait_for_change, wait_for_end
+from greenify.green._processes.children import on_own_thread
+from greenify.green._processes.reaping import wait, wait3, wait4, waitid, waitpid
 from greenify.green.subprocess import Popen
 
 if TYPE_CHECKING:
@@ -98,10 +100,6 @@ _dup2 = os.dup2
 _fstat = os.fstat
 _sendfile: Callable[..., int] = os.sendfile
 _eventfd_read: Any = getattr(os, "eventfd_read", None)
-_waitpid = os.waitpid
-_wait3 = os.wait3
-_wait4 = os.wait4
-_waitid: Any = getattr(os, "waitid", None)
 _system = os.system
 
 # What one piece of `sendfile` holds in memory at most.
@@ -138,7 +136,11 @@ def read(fd: int, length: int, /) -> bytes:
     if kind == PLAIN or type(length) is not int or length <= 0:
         return _read(fd, length)
     buffer = bytearray(length)
-    got = read_into(index(fd), kind, [buffer])
+    try:
+        got = read_into(index(fd), kind, [buffer])
+    except BaseException:
+        leave_out_twin()
+        raise
     with memoryview(buffer) as view:
         return bytes(view[:got])
 
@@ -148,7 +150,11 @@ def readv(fd: int, buffers: Sequence[WriteableBuffer], /) -> int:
     kind = _kind(fd)
     if kind == PLAIN:
         return _readv(fd, buffers)
-    return read_into(index(fd), kind, buffers)
+    try:
+        return read_into(index(fd), kind, buffers)
+    except BaseException:
+        leave_out_twin()
+        raise
 
 
 def write(fd: int, data: ReadableBuffer, /) -> int:
@@ -156,7 +162,11 @@ def write(fd: int, data: ReadableBuffer, /) -> int:
     kind = _kind(fd)
     if kind == PLAIN or isinstance(data, str):
         return _write(fd, data)
-    return write_all(index(fd), kind, data)
+    try:
+        return write_all(index(fd), kind, data)
+    except BaseException:
+        leave_out_twin()
+        raise
 
 
 def writev(fd: int, buffers: Sequence[ReadableBuffer], /) -> int:
@@ -164,7 +174,11 @@ def writev(fd: int, buffers: Sequence[ReadableBuffer], /) -> int:
     kind = _kind(fd)
     if kind == PLAIN or not isinstance(buffers, Sequence) or len(buffers) > _IOV_MAX:
         return _writev(fd, buffers)
-    return write_all(index(fd), kind, b"".join(buffers))
+    try:
+        return write_all(index(fd), kind, b"".join(buffers))
+    except BaseException:
+        leave_out_twin()
+        raise
 
 
 def readinto(fd: int, buffer: WriteableBuffer, /) -> int:
@@ -172,20 +186,32 @@ def readinto(fd: int, buffer: WriteableBuffer, /) -> int:
     kind = _kind(fd)
     if kind == PLAIN:
         return int(_readinto(fd, buffer))
-    return read_into(index(fd), kind, [buffer])
+    try:
+        return read_into(index(fd), kind, [buffer])
+    except BaseException:
+        leave_out_twin()
+        raise
 
 
 def preadv(fd: int, buffers: Sequence[WriteableBuffer], offset: int, flags: int = 0, /) -> int:
     """`os.preadv`; waits as `readv` does at the offset -1, which is where a pipe can be read."""
     if type(offset) is int and offset == -1 and not flags and _kind(fd) != PLAIN:
-        return readv(fd, buffers)
+        try:
+            return readv(fd, buffers)
+        except BaseException:
+            leave_out_twin()
+            raise
     return int(_preadv(fd, buffers, offset, flags))
 
 
 def pwritev(fd: int, buffers: Sequence[ReadableBuffer], offset: int, flags: int = 0, /) -> int:
     """`os.pwritev`; waits as `writev` does at the offset -1, which is where a pipe can be written."""
     if type(offset) is int and offset == -1 and not flags and _kind(fd) != PLAIN:
-        return writev(fd, buffers)
+        try:
+            return writev(fd, buffers)
+        except BaseException:
+            leave_out_twin()
+            raise
     return int(_pwritev(fd, buffers, offset, flags))
 
 
@@ -233,7 +259,11 @@ def eventfd_read(fd: int) -> int:
         value: int = _eventfd_read(fd)
         return value
     buffer = bytearray(8)
-    read_into(index(fd), kind, [buffer])
+    try:
+        read_into(index(fd), kind, [buffer])
+    except BaseException:
+        leave_out_twin()
+        raise
     return int.from_bytes(buffer, sys.byteorder)
 
 
@@ -298,76 +328,6 @@ def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
     if fd != fd2:
         core.forget(fd2)
     return _dup2(fd, fd2, inheritable)
-
-
-# Waiting for children.  See `_processes/children.py`.
-
-
-def _reap(call: Callable[[int], tuple[Any, ...]], pid: int, options: int) -> tuple[Any, ...]:
-    """``call(options)``, `call` being one of the ``wait`` family for `pid`, without blocking siblings."""
-    if options & os.WNOHANG or options & ~EVENTS or runs_natively():
-        return call(options)
-    while True:
-        found = call(options | os.WNOHANG)
-        if found[0]:
-            return found
-        if pid > 0 and not options:
-            wait_for_end(pid)
-        elif _waitid is None:
-            return on_own_thread(call, options)
-        else:
-            wait_for_change(*_which(pid), os.WEXITED | options)
-
-
-def _which(pid: int) -> tuple[int, int]:
-    """What `pid` means to ``waitpid``, in the terms of ``waitid``."""
-    if pid > 0:
-        return os.P_PID, pid
-    if pid == -1:
-        return os.P_ALL, 0
-    return os.P_PGID, -pid or os.getpgrp()
-
-
-def waitpid(pid: int, options: int, /) -> tuple[int, int]:
-    """`os.waitpid`; waits for one child, any child or a process group."""
-    pid, status = _reap(lambda flags: _waitpid(pid, flags), pid, options)
-    return pid, status
-
-
-def wait() -> tuple[int, int]:
-    """`os.wait`; waits for any child."""
-    return waitpid(-1, 0)
-
-
-def wait3(options: int) -> tuple[int, int, Any]:
-    """`os.wait3`; waits for any child and tells what it has used."""
-    pid, status, usage = _reap(_wait3, -1, options)
-    return pid, status, usage
-
-
-def wait4(pid: int, options: int) -> tuple[int, int, Any]:
-    """`os.wait4`; as `waitpid`, and tells what the child has used."""
-    pid, status, usage = _reap(lambda flags: _wait4(pid, flags), pid, options)
-    return pid, status, usage
-
-
-def waitid(idtype: int, ident: int, options: int, /) -> Any:
-    """`os.waitid`; waits for the chosen children and the chosen events."""
-    if options & os.WNOHANG or options & ~(EVENTS | os.WNOWAIT) or runs_natively():
-        return _waitid(idtype, ident, options)
-    events = options & ~os.WNOWAIT
-    while True:
-        found = _waitid(idtype, ident, options | os.WNOHANG)
-        if found is not None:
-            return found
-        if events == os.WEXITED and idtype == os.P_PID:
-            wait_for_end(ident)
-        elif events == os.WEXITED and idtype == getattr(os, "P_PIDFD", None):
-            if not os.get_blocking(ident):
-                return _waitid(idtype, ident, options)
-            core.wait(ident, False)
-        else:
-            wait_for_change(idtype, ident, events)
 
 
 # Commands.

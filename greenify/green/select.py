@@ -18,6 +18,7 @@ from typing import Any
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.core.timers import LONGEST
+from greenify.core.tracebacks import leave_out_twin
 from greenify.green._copies.builtin import bound_twin, stands_for
 from greenify.green._copies.rest import complete
 from greenify.green._selecting.interests import Closed, alone, until
@@ -102,7 +103,11 @@ def _select(module: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None
     if seconds and not xlist and len(rlist) + len(wlist) == 1:
         [fileobj] = rlist or wlist
         fd = _fd(fileobj)
-        come = alone(hub or get_hub(), fd, _READABLE if rlist else _WRITABLE, deadline)
+        try:
+            come = alone(hub or get_hub(), fd, _READABLE if rlist else _WRITABLE, deadline)
+        except BaseException:
+            leave_out_twin()
+            raise
         if come.__class__ is Closed:
             ready = [fileobj] if len(come) else []
             return (ready, [], []) if rlist else ([], ready, [])
@@ -139,11 +144,15 @@ def _select(module: Any, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None
                 events[fd] = events.get(fd, 0) | bit
         return events
 
-    if seconds:
-        events = until(look, masks, deadline)
-    else:
-        hub.pause()  # type: ignore[union-attr]
-        events = look({})
+    try:
+        if seconds:
+            events = until(look, masks, deadline)
+        else:
+            hub.pause()  # type: ignore[union-attr]
+            events = look({})
+    except BaseException:
+        leave_out_twin()
+        raise
     event = events.get
     return (
         [fileobj for fd, fileobj in readers if event(fd, 0) & _READABLE],
@@ -245,6 +254,9 @@ class Poll:
             self._waiting = True
             try:
                 come = alone(hub or get_hub(), fd, mask, deadline)
+            except BaseException:
+                leave_out_twin()
+                raise
             finally:
                 self._waiting = False
             if come.__class__ is Closed:
@@ -265,6 +277,9 @@ class Poll:
         self._waiting = True
         try:
             return until(look, masks, deadline)
+        except BaseException:
+            leave_out_twin()
+            raise
         finally:
             self._waiting = False
 

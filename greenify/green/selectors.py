@@ -16,6 +16,7 @@ from functools import wraps
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 from typing import Any
 
+from greenify.core.tracebacks import leave_out_twin
 from greenify.green import select as green
 from greenify.green._copies.rest import complete
 from greenify.green._selecting import kernel_queues
@@ -46,9 +47,13 @@ def _adopting(owner: type, native: type, adopt: Callable[[Any], Any]) -> None:
         if type(self._selector) is native:
             self._selector = adopt(self)
         # Event loops wait here.
-        if in_use:
-            return resting(original, self, timeout)
-        return original(self, timeout)
+        try:
+            if in_use:
+                return resting(original, self, timeout)
+            return original(self, timeout)
+        except BaseException:
+            leave_out_twin()
+            raise
 
     ADOPTING[owner] = select
 

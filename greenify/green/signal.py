@@ -22,6 +22,7 @@ from greenify.core.clock import monotonic as _monotonic
 from greenify.core.registry import current_hub, hubs, is_main_thread
 from greenify.core.signals import MainHandler, chain, holding, pausing
 from greenify.core.timers import LONGEST
+from greenify.core.tracebacks import leave_out_twin
 from greenify.green._copies.rest import complete
 from greenify.green._files.descriptor_io import runs_natively
 from greenify.green._processes.signalfd import open_signalfd
@@ -326,6 +327,9 @@ def pause() -> None:
     pausing.add(waiter)
     try:
         waiter.wait()
+    except BaseException:
+        leave_out_twin()
+        raise
     finally:
         pausing.discard(waiter)
 
@@ -334,7 +338,11 @@ def sigwait(sigset: Iterable[int]) -> Any:
     """`signal.sigwait`: wait for one of the signals, take it, and return its number."""
     if runs_natively():
         return _native_sigwait(sigset)
-    number = _take(sigset, None).si_signo
+    try:
+        number = _take(sigset, None).si_signo
+    except BaseException:
+        leave_out_twin()
+        raise
     try:
         return _signal.Signals(number)
     except ValueError:
@@ -345,7 +353,11 @@ def sigwaitinfo(sigset: Iterable[int], /) -> Any:
     """`signal.sigwaitinfo`: as `sigwait`, and return all that the kernel tells."""
     if runs_natively():
         return _native_sigwaitinfo(sigset)
-    return _take(sigset, None)
+    try:
+        return _take(sigset, None)
+    except BaseException:
+        leave_out_twin()
+        raise
 
 
 def sigtimedwait(sigset: Iterable[int], timeout: float, /) -> Any:
@@ -353,7 +365,11 @@ def sigtimedwait(sigset: Iterable[int], timeout: float, /) -> Any:
     seconds = number_of(timeout)
     if runs_natively() or not 0 < seconds <= LONGEST:
         return _native_sigtimedwait(sigset, timeout)
-    return _take(sigset, _monotonic() + seconds)
+    try:
+        return _take(sigset, _monotonic() + seconds)
+    except BaseException:
+        leave_out_twin()
+        raise
 
 
 def _take(sigset: Iterable[int], deadline: float | None) -> Any:

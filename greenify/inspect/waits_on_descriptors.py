@@ -126,7 +126,7 @@ def _socket_of(names: _Locals) -> Any:
 
 
 @describes(
-    "greenify.green._sockets.transfer",
+    "greenify.green._sockets.receiving",
     "recv",
     "recv_into",
     "_receive",
@@ -140,7 +140,7 @@ def _recv(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
 
 
 @describes(
-    "greenify.green._sockets.transfer",
+    "greenify.green._sockets.sending",
     "send",
     "sendall",
     "sendmsg",

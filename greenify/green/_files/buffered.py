@@ -15,6 +15,7 @@ from typing import Any
 from weakref import WeakSet
 
 from greenify.core.fork import fork_hooks
+from greenify.core.tracebacks import leave_out_twin
 from greenify.green._copies.builtin import stands_for
 from greenify.locks import RLock
 from greenify.pickling import refuse_to_pickle
@@ -85,14 +86,22 @@ def _in_turn(method: Callable[..., Any], turn: str = "_turn") -> Any:
     if turn == "_turn":
 
         def call(self: Any, *args: Any) -> Any:
-            with self._turn:
-                return method(self, *args)
+            try:
+                with self._turn:
+                    return method(self, *args)
+            except BaseException:
+                leave_out_twin()
+                raise
 
     else:
 
         def call(self: Any, *args: Any) -> Any:
-            with getattr(self, turn):
-                return method(self, *args)
+            try:
+                with getattr(self, turn):
+                    return method(self, *args)
+            except BaseException:
+                leave_out_twin()
+                raise
 
     return call
 

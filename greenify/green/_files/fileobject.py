@@ -18,6 +18,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from greenify import core
+from greenify.core.tracebacks import leave_out_twin
 from greenify.green._copies.builtin import builtin_twin, stands_for
 from greenify.green._files.buffered import (
     CooperativeBufferedReader,
@@ -129,6 +130,9 @@ class CooperativeFileIO(_FileIO, metaclass=_FileIOKind):
             return read_into(fd, kind_of(fd) if kind is None else kind, [buffer])
         except BlockingIOError:
             return None
+        except BaseException:
+            leave_out_twin()
+            raise
 
     def _take_pushed(self, buffer: WriteableBuffer) -> int:
         if self.pushed is None:
@@ -143,10 +147,14 @@ class CooperativeFileIO(_FileIO, metaclass=_FileIOKind):
         """Read once, at most `size` bytes; everything up to the end if `size` is negative or None."""
         if self._kind == PLAIN and self.pushed == b"":
             return _read(self, -1 if size is None else size)
-        if size is None or size < 0:
-            return self.readall()
-        buffer = bytearray(size)
-        got = self.readinto(buffer)
+        try:
+            if size is None or size < 0:
+                return self.readall()
+            buffer = bytearray(size)
+            got = self.readinto(buffer)
+        except BaseException:
+            leave_out_twin()
+            raise
         if got is None:
             return None
         with memoryview(buffer) as view:
@@ -158,13 +166,17 @@ class CooperativeFileIO(_FileIO, metaclass=_FileIOKind):
             return _readall(self)
         pieces: list[bytes] = []
         size = _CHUNK
-        while True:
-            piece = self.read(size)
-            if not piece:
-                return None if piece is None and not pieces else b"".join(pieces)
-            pieces.append(piece)
-            if len(piece) == size:
-                size *= 2
+        try:
+            while True:
+                piece = self.read(size)
+                if not piece:
+                    return None if piece is None and not pieces else b"".join(pieces)
+                pieces.append(piece)
+                if len(piece) == size:
+                    size *= 2
+        except BaseException:
+            leave_out_twin()
+            raise
 
     def write(self, data: ReadableBuffer, /) -> int | None:  # type: ignore[override]
         """Write all of `data`; what fits, or None, if the descriptor is non-blocking."""
@@ -176,6 +188,9 @@ class CooperativeFileIO(_FileIO, metaclass=_FileIOKind):
             return write_all(fd, kind_of(fd) if kind is None else kind, data)
         except BlockingIOError:
             return None
+        except BaseException:
+            leave_out_twin()
+            raise
 
     def __repr__(self) -> str:
         return repr_as(_FileIO, self)

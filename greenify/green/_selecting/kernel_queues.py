@@ -16,6 +16,7 @@ from greenify.core.clock import monotonic as _monotonic
 from greenify.core.descriptors import Descriptor
 from greenify.core.hub import Hub
 from greenify.core.registry import current_hub, get_hub, is_main_thread
+from greenify.core.tracebacks import leave_out_twin
 from greenify.green._copies.builtin import stands_for
 from greenify.green._selecting.interests import REFUSALS, until_on_thread
 from greenify.pickling import refuse_to_pickle
@@ -231,7 +232,11 @@ if hasattr(_module, "epoll"):
                     found = native.poll(0, maxevents)
                 return found
             deadline = None if seconds < 0 else _monotonic() + seconds
-            found = self._until(native.poll, (0, maxevents), hub or get_hub(), deadline)
+            try:
+                found = self._until(native.poll, (0, maxevents), hub or get_hub(), deadline)
+            except BaseException:
+                leave_out_twin()
+                raise
             return found
 
 

@@ -1,8 +1,8 @@
 """The methods of `socket.socket` that may block, in their cooperative form.
 
 They work on any socket of Python: the patch puts them into `socket.socket` itself, and `green.socket.socket`
-has them in a subclass.  Here are those that connect, accept, close and set; `socket_transfer` has those that
-move data.
+has them in a subclass.  Here are those that connect, accept, close and set; `receiving.py` and `sending.py`
+have those that move data.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 from greenify import core
 from greenify.core.clock import monotonic as _monotonic
-from greenify.green._sockets import closing
-from greenify.green._sockets import transfer as socket_transfer
+from greenify.core.tracebacks import leave_out_twin
+from greenify.green._sockets import closing, receiving, sending
 from greenify.green._sockets.accepting import BUSY, try_accept
 from greenify.green._sockets.collected import FINALISER
 from greenify.green._sockets.dns import resolve
@@ -107,12 +107,16 @@ def connect(self: Any, address: Any, /) -> None:
         _native.connect(self, address)
         return
     try:
-        error = _connect(self, state, address)
-    except (TypeError, OverflowError):
-        _native.connect(self, address)  # says what is wrong with it, under its own name
+        try:
+            error = _connect(self, state, address)
+        except (TypeError, OverflowError):
+            _native.connect(self, address)  # says what is wrong with it, under its own name
+            raise
+        if error:
+            raise OSError(error, os.strerror(error))
+    except BaseException:
+        leave_out_twin()
         raise
-    if error:
-        raise OSError(error, os.strerror(error))
 
 
 def connect_ex(self: Any, address: Any, /) -> int:
@@ -128,6 +132,10 @@ def connect_ex(self: Any, address: Any, /) -> int:
     except OSError as exc:
         if exc.errno == errno.EBADF:
             return exc.errno  # closed while it waited
+        leave_out_twin()
+        raise
+    except BaseException:
+        leave_out_twin()
         raise
 
 
@@ -380,8 +388,9 @@ METHODS: dict[str, Any] = {
     "_closed": property(_get_closed, _set_closed),
     "timeout": property(gettimeout, doc=_native.timeout.__doc__),
     **{
-        name: getattr(socket_transfer, name)
-        for name in socket_transfer.__all__
+        name: getattr(module, name)
+        for module in (receiving, sending)
+        for name in module.__all__
         if hasattr(_native, name)
     },
     **{

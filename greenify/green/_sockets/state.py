@@ -33,6 +33,7 @@ from greenify.core.clock import monotonic as _monotonic
 from greenify.core.descriptors import Descriptor, Side
 from greenify.core.kernel_queue import WRITE
 from greenify.core.registry import current_hub, finalising, get_hub, is_main_thread
+from greenify.core.tracebacks import leave_out_twin
 
 __all__ = [
     "SocketState",
@@ -324,12 +325,16 @@ def wait_for(
             return
     elif writing and descriptor.mask & WRITE != WRITE:
         descriptor.hub.descriptors.want_write(descriptor)
-    if not (descriptor.write if writing else descriptor.read).wait(until) and until is deadline:
-        if not _in_time(state, descriptor, writing, deadline):
-            raise _over(state)
-    if descriptor.closed:
-        # Not to be tried again: the number may belong to another file by now.
-        raise bad_descriptor()
+    try:
+        if not (descriptor.write if writing else descriptor.read).wait(until) and until is deadline:
+            if not _in_time(state, descriptor, writing, deadline):
+                raise _over(state)
+        if descriptor.closed:
+            # Not to be tried again: the number may belong to another file by now.
+            raise bad_descriptor()
+    except BaseException:
+        leave_out_twin()
+        raise
 
 
 def _in_time(

@@ -17,6 +17,7 @@ from greenify.green._sockets.state import SocketState, attempt, low_water, wait_
 
 __all__ = [
     "byte_view",
+    "is_iterable",
     "recv",
     "recv_into",
     "recvfrom",
@@ -31,6 +32,15 @@ __all__ = [
 _native = _socket.socket
 _PEEK = _socket.MSG_PEEK
 _WAITALL = _socket.MSG_WAITALL
+
+
+def is_iterable(thing: Any) -> bool:
+    """Whether `thing` can be iterated over; if not, the native call has to complain."""
+    try:
+        iter(thing)
+    except TypeError:
+        return False
+    return True
 
 
 def recv(sock: Any, state: SocketState, flags: int, bufsize: int) -> bytes:

@@ -15,6 +15,7 @@ from greenlet import getcurrent, greenlet
 from greenify import core
 from greenify.core import Waiter
 from greenify.core.fork import fork_hooks
+from greenify.core.tracebacks import leave_out_twin
 from greenify.green._copies.builtin import stands_for
 from greenify.green._threads.native_threads import shut_down_natives
 from greenify.identity import get_ident
@@ -70,6 +71,9 @@ class Sentinel:
                 # A release that came before we queued saw nobody to wake.
                 if not (self._token or waiter.wait(deadline)):
                     return False
+            except BaseException:
+                leave_out_twin()
+                raise
             finally:
                 _leave(self._waiters, waiter)
         return True
@@ -179,6 +183,9 @@ class ThreadHandle:
             # An end that came before we queued saw nobody to wake.
             if self._state != "done":
                 waiter.wait(deadline)
+        except BaseException:
+            leave_out_twin()
+            raise
         finally:
             _leave(self._waiters, waiter)
 
