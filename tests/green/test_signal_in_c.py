@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -326,6 +328,41 @@ except KeyboardInterrupt:
             assert child.wait() == 0
             assert child.stdout == f"in C {writer}\nmain is interrupted\n"
             assert child.stderr == ""
+
+    @both_modes
+    @pytest.mark.parametrize("in_main", [False, True], ids=["a thread", "main"])
+    def test_that_keeps_the_interpreter_lock(self, in_main: bool, mode: Mode) -> None:
+        """A limit, with threads as well: nobody else runs, not even who would end the process."""
+        code = self.PROGRAM.format(patience=1000.0, in_main=in_main)
+        code = code.replace("ctypes.CDLL(None)", "ctypes.PyDLL(None)")
+        assert "PyDLL" in code
+        if not mode:
+            code = code.replace("from greenify.core import signals\nsignals.PATIENCE", "PATIENCE")
+        with running_python(code, greenify=mode) as child:
+            writer = child.readline().split()[-1]
+            own = mode or in_main  # whether it is the main thread of the operating system
+            threads = [int(each) for each in os.listdir(f"/proc/{child.pid}/task")]
+            wait_until_asleep(child.pid if own else max(threads))
+            for _ in range(3):
+                child.send_signal(signal.SIGINT)
+                self.wait_until_taken(child.pid, signal.SIGINT)
+            assert child.process.poll() is None
+            assert child.stdout.count("\n") == 1
+            self.let_return(child, writer)
+            assert child.wait() == 0
+            # The thread is a daemon: it may not get to printing, or print between the others' pieces.
+            assert child.stdout.count("main is interrupted") == 1, child.stdout
+            assert child.stderr == ""
+
+    @staticmethod
+    def wait_until_taken(pid: int, number: int) -> None:
+        """Wait until no thread has the signal still before it."""
+        while True:
+            status = Path(f"/proc/{pid}/status").read_text()
+            waiting = int(status.split("\nShdPnd:")[1].split()[0], 16)
+            if not waiting & (1 << (number - 1)):
+                return
+            time.sleep(0.01)
 
     def test_what_has_been_handled_is_forgotten(self) -> None:
         # Handlers that have run in between count for nothing, however long a call has taken.
