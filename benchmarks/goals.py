@@ -106,6 +106,7 @@ GOALS: tuple[Goal, ...] = (
     *(_to("threads", 1 / 1.1, f"client-{name}") for name in CLIENTS),
     *_observed("greenify-traced", 1 / 2.5, "switch"),
     *_observed("greenify-traced", 1 / 1.1, "requests-keep-alive", "requests-fresh"),
+    *_observed("greenify-watched", 1 / 1.02, "requests-keep-alive", "requests-fresh"),
     _to("asyncio", 3.0, "echo-100"),
     _to("uvloop", 1.3, "echo-100"),
     *(

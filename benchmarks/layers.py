@@ -54,6 +54,7 @@ _ALL = (
     Layer(
         "greenify-traced", f"import greenify; greenify.patch_all(); greenify.trace({os.devnull!r})"
     ),
+    Layer("greenify-watched", "import greenify; greenify.patch_all(); greenify.watch(0.1)"),
     Layer("gevent", "from gevent import monkey; monkey.patch_all()", ("gevent",)),
     Layer("eventlet", "import eventlet; eventlet.monkey_patch()", ("eventlet",)),
     Layer("gevent-libuv", _GEVENT_ON.format("libuv-cffi"), ("gevent",)),
@@ -75,7 +76,7 @@ LAYERS = {layer.name: layer for layer in _ALL}
 
 def version_of(layer: Layer) -> str:
     """The version of what makes the layer; Python's own where it is Python itself."""
-    if layer.name in ("greenify", "greenify-traced"):
+    if layer.name in ("greenify", "greenify-traced", "greenify-watched"):
         return str(importlib.import_module("greenify").__version__)
     if layer.packages:
         return importlib.metadata.version(layer.packages[0])

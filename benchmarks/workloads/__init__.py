@@ -19,7 +19,7 @@ __all__ = ["WORKLOADS", "Workload"]
 
 _COMMON = ("greenify", "gevent", "eventlet", "threads")
 # What observes is measured where it counts.
-_OBSERVED = (*_COMMON, "greenify-traced")
+_OBSERVED = (*_COMMON, "greenify-traced", "greenify-watched")
 _AIO = ("asyncio", "uvloop")
 _LOOPS = ("gevent", "gevent-libuv", "gevent-greenify")
 _FLOOR = ("floor",)

@@ -25,7 +25,13 @@ __all__ = [
 
 
 class Place(NamedTuple):
-    """A line of a program."""
+    """A line of a program.
+
+    Attributes:
+        filename: the file, as tracebacks show it.
+        line: the number of the line.
+        function: the name of the function.
+    """
 
     filename: str
     line: int

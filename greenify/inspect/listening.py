@@ -43,6 +43,10 @@ _PATIENCE = 5.0
 # How long `stop` waits for the thread, in seconds: for the answer that it is making.
 _STOP = 5.0
 
+# How often, and after how many seconds each, it is tried to open a socket again.
+_ATTEMPTS = 40
+_BREAK = 0.05
+
 
 class _Peer:
     """Somebody who asks."""
@@ -115,6 +119,9 @@ class _Server:
             raise
         self.fds = (self.sock.fileno(), self._reader, self._writer)
         self._files = {fd: _identity(fd) for fd in self.fds}
+        if None in self._files.values():
+            self.release()
+            raise OSError(errno.EBADF, "closed by the program")
 
     def start(self) -> None:
         """Serve, on a native thread."""
@@ -158,6 +165,10 @@ class _Server:
             poll.register(fd, peer.events)
         left = min((peer.until for peer in self._peers.values()), default=None)
         timeout = None if left is None else max(0, int((left - _monotonic()) * 1000) + 1)
+        # Here at the latest: whoever waits has the files themselves, whatever becomes of their numbers.  And
+        # from the last of these looks on nobody else has the interpreter until the kernel waits.
+        if any(_identity(fd) != file for fd, file in self._files.items()):
+            return False
         for fd, _ in poll.poll(timeout):
             if fd in self._files and _identity(fd) != self._files[fd]:
                 # The program has closed the number, and may have another file under it.
@@ -197,7 +208,7 @@ class _Server:
         self.sock.detach()
         for fd, file in self._files.items():
             # The program may have closed it, and have another file under the number.
-            if _identity(fd) == file:
+            if file is not None and _identity(fd) == file:
                 _close(fd)
 
     def remove(self) -> None:
@@ -279,10 +290,16 @@ def _open_again(server: _Server) -> None:
     if _server is server:
         _server = None
         server.release()
-        try:
-            listen()
-        except OSError:
-            pass  # none left, or no directory any more: the program goes on without
+        for _ in range(_ATTEMPTS):
+            try:
+                listen()
+            except OSError as exc:
+                if exc.errno not in (errno.EBADF, errno.ENOTSOCK):
+                    return  # none left, or no directory any more: the program goes on without
+                # It is in the middle of closing them, one after the other, and has closed a new one, too.
+                _native_pause(_BREAK)
+            else:
+                return
 
 
 def close() -> None:

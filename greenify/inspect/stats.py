@@ -37,7 +37,7 @@ class Delays:
     worst: float = 0.0
 
     def add(self, delay: float) -> None:
-        """Count one."""
+        """Count one `delay`, in seconds."""
         number = 0
         for bound in self.bounds:
             if delay <= bound:

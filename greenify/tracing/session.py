@@ -54,8 +54,8 @@ def trace(file: str | os.PathLike[str], last: float | None = None) -> Trace:
     Raises:
         GreenifyError: there is a trace already, or `last` is not positive.
 
-    Any thread may call.  A switch costs about three times as much while a trace is on; without one nothing is
-    watched.
+    Any thread may call.  A switch costs two to two and a half times as much while a trace is on; without one
+    nothing is watched.
     """
     return Trace(file, last)
 

@@ -19,7 +19,7 @@ __all__ = ["Waits"]
 
 # How much of the time may go into it, and how many nanoseconds are there at the beginning.
 _PART = 30
-_CREDIT = 50_000_000
+_CREDIT = 20_000_000
 
 # How many descriptors, and kinds of waits, are remembered.
 _KEPT = 4096
@@ -36,6 +36,8 @@ class Waits:
         # By the side of a descriptor and the function that waits for it.  The side is kept, so that no other
         # one gets its number.
         self._sides: dict[tuple[int, int], tuple[Any, CodeType, str]] = {}
+        # By the function that waits for a side.
+        self._side_kinds: dict[int, tuple[CodeType, str]] = {}
         # By the functions that wait, one in the other.  They are kept likewise.
         self._kinds: dict[tuple[int, ...], tuple[list[CodeType], str]] = {}
 
@@ -46,12 +48,15 @@ class Waits:
         begun = _clock()
         try:
             if frame.f_code is _SIDE_WAIT:
-                return self._of_side(frame)
+                return self._of_side(frame, begun)
             return self._other(frame, begun)
         finally:
             self._spent += _clock() - begun
 
-    def _of_side(self, frame: FrameType) -> str:
+    def _too_much(self, begun: int) -> bool:
+        return self._spent > _CREDIT + (begun - self._begun) // _PART
+
+    def _of_side(self, frame: FrameType, begun: int) -> str:
         side = frame.f_locals.get("self")
         caller = frame.f_back
         if caller is None:
@@ -60,10 +65,15 @@ class Waits:
         found = self._sides.get(key)
         if found is not None:
             return found[2]
-        text = _told(wait_in(frame), frame)
+        known = self._side_kinds.get(key[1])
+        if known is not None and self._too_much(begun):
+            return known[1]  # one connection after the other
+        wait = wait_in(frame)
+        text = _told(wait, frame)
         if len(self._sides) >= _KEPT:
             self._sides.clear()
         self._sides[key] = (side, caller.f_code, text)
+        self._side_kinds[key[1]] = (caller.f_code, text if wait is None else wait.kind)
         return text
 
     def _other(self, frame: FrameType, begun: int) -> str:
@@ -74,7 +84,7 @@ class Waits:
             each = each.f_back
         key = tuple(map(id, codes))
         known = self._kinds.get(key)
-        if known is not None and self._spent > _CREDIT + (begun - self._begun) // _PART:
+        if known is not None and self._too_much(begun):
             return known[1]
         wait = wait_in(frame)
         text = _told(wait, frame)

@@ -142,7 +142,7 @@ class Place:
         self.waited: dict[str, int] = {}
 
     def add(self, found: Report) -> None:
-        """Count one that has ended."""
+        """Count `found`, the report of a stay that has ended."""
         self.calls += 1
         self.total += found.seconds
         if found.seconds >= self.worst.seconds or not self.worst.ended:

@@ -189,7 +189,11 @@ def _write_trace() -> str | None:
 
 
 def turn_on(seconds: float) -> None:
-    """Watch until the end of the process: for ``--watch`` and ``GREENIFY_WATCH``."""
+    """Watch until the end of the process: for ``--watch`` and ``GREENIFY_WATCH``.
+
+    Args:
+        seconds: as of `watch`.
+    """
     watch(seconds)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import greenify
-from greenify import aio, files, futures, io, local, task
+from greenify import aio, files, futures, io, local, task, tracing, watching
+from greenify import inspect as inspecting
 
 # What no caller passes, and what a function only hands on.
 HANDED_ON = {"self", "cls", "args", "kwargs", "exc_info"}
@@ -22,7 +23,7 @@ NOT_CALLED = {"Handle", "io.Stream", "io.TCPStream", "io.PipeStream"}
 def public() -> Iterator[tuple[str, Any]]:
     """The public names, but for constants."""
     names = {name: getattr(greenify, name) for name in greenify.__all__}
-    for room in (aio, files, futures, io):
+    for room in (aio, files, futures, io, inspecting, tracing, watching):
         short = room.__name__.rpartition(".")[2]
         names |= {f"{short}.{name}": getattr(room, name) for name in room.__all__}
     names |= {"task.task": task.task, "local.local": local.local}

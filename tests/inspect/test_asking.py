@@ -359,7 +359,8 @@ class TestLife:
 
     def test_a_program_that_closes_everything_can_still_be_asked(self) -> None:
         for first in ("", "time.sleep(0); "):  # before there is a hub, and after
-            closing = f"{first}os.closerange(3, 1024)"
+            # Again and again, so that it is in the middle of it when the socket is opened again.
+            closing = f"{first}[os.closerange(3, 1024) for _ in range(100)]"
             telling = "print(os.getpid(), flush=True); time.sleep(1000)"
             with running_python(f"import os, time; {closing}; {telling}", options=ON) as program:
                 pid = int(program.readline())

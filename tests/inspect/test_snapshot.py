@@ -317,7 +317,8 @@ def condition_wants():
     with condition: pass
 condition = threading.Condition(threading.Lock())
 def sleeps_with_it():
-    with condition: time.sleep(100)
+    with condition:
+        time.sleep(100)  # before CPython 3.11 lines alone are known
 def waits_without_it():
     with other: other.wait()
 other = threading.Condition(threading.Lock())
@@ -375,3 +376,43 @@ def test_many_threads(tmp_path: Path) -> None:
         check=True,
     )
     assert found.stdout.split(None, 1) == ["10001", "{'Event'}\n"]
+
+
+def test_what_a_thread_costs() -> None:
+    """How long an answer takes for each thread, without a clock: in calls, those of C among them."""
+    found = run_python(
+        """
+        import os, sys, threading, time
+        from greenify.inspect import snapshot
+        from greenify.inspect.answers import as_table
+        event, lock = threading.Event(), threading.Lock()
+        lock.acquire()
+        def calls():
+            count = 0
+            def follow(frame, event, arg):
+                nonlocal count
+                count += event in ("call", "c_call")
+            sys.setprofile(follow)
+            as_table(snapshot())
+            sys.setprofile(None)
+            return count
+        def start(number, function):
+            for _ in range(number):
+                threading.Thread(target=function, daemon=True).start()
+            time.sleep(0)
+            while snapshot().count("waiting") < threading.active_count() - 1:
+                time.sleep(0)
+        def wants():
+            lock.acquire()
+        for function in (event.wait, wants, lambda: time.sleep(1000)):
+            start(10, function)
+            calls()
+            before = calls()
+            start(200, function)
+            print((calls() - before) / 200)
+        os._exit(0)
+        """,
+        check=True,
+    )
+    # 102 at most when this was written.
+    assert max(map(float, found.stdout.split())) < 120, found.stdout

@@ -122,6 +122,36 @@ def test_the_last_seconds_on_a_signal(tmp_path: Path) -> None:
     assert line(picture, "still").slices
 
 
+def test_the_last_seconds_on_a_report_of_the_watch(tmp_path: Path) -> None:
+    program = """
+    import ctypes, os, threading, time
+    import greenify
+    libc = ctypes.CDLL(None)
+    native = greenify.original("threading")
+    def culprit():
+        # The second time the place is known, and nothing is written.
+        for _ in range(2):
+            reader, writer = os.pipe()
+            native.Timer(0.5, os.write, (writer, b"x")).start()
+            libc.read(reader, ctypes.create_string_buffer(1), 1)
+            time.sleep(0.01)
+    thread = threading.Thread(target=culprit, name="culprit")
+    thread.start()
+    thread.join()
+    print("now", flush=True)
+    time.sleep(1000)
+    """
+    file = tmp_path / "ring.pftrace"
+    options = ("--watch=0.1", "--trace", str(file), "--trace-last", "60")
+    with running_python(program, options=options) as child:
+        assert child.readline() == "now"
+        _until(lambda: f"The trace of the last seconds is in {file}" in child.stderr)
+        assert "culprit has kept the loop for" in child.stderr
+        # As it was then: the program goes on.
+        longest = max(named(line(read(file), "culprit"), "running"), key=lambda each: each.length)
+        assert longest.length > 0.1e9
+
+
 def test_the_last_seconds_at_the_end_and_when_asked(tmp_path: Path) -> None:
     program = """
     import sys, time, greenify
