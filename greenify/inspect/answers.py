@@ -28,6 +28,7 @@ FIELDS = (
     "started",
     "group",
     "stack",
+    "for",
 )
 
 
@@ -48,6 +49,7 @@ def _fields(row: Row, now: float) -> list[Any]:
         row.started,
         row.group,
         [list(place) for place in row.stack],
+        None if row.since is None else max(0.0, now - row.since),
     ]
 
 

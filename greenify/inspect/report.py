@@ -13,6 +13,7 @@ __all__ = [
     "natural",
     "records",
     "stack_lines",
+    "state_text",
     "table",
     "tree_lines",
 ]
@@ -46,10 +47,17 @@ def _columns(lines: Iterable[tuple[str, ...]]) -> Iterator[str]:
         yield "  ".join([*cells, row[-1]]).rstrip()
 
 
+def state_text(row: _Record) -> str:
+    """The state, and for how long if that is known."""
+    # A process of an older version does not say for how long.
+    seconds = row.get("for")
+    return row["state"] if seconds is None else f"{row['state']} {seconds:.1f} s"
+
+
 def table(rows: list[_Record]) -> Iterator[str]:
     """A line for each row."""
     lines = [("NAME", "KIND", "STATE", "WAITS FOR, OR IS AT")]
-    lines += [(row["name"], row["kind"], row["state"], row["what"]) for row in rows]
+    lines += [(row["name"], row["kind"], state_text(row), row["what"]) for row in rows]
     return _columns(lines)
 
 
@@ -110,6 +118,6 @@ def stack_lines(rows: list[_Record]) -> Iterator[str]:
     for number, row in enumerate(rows):
         if number:
             yield ""
-        yield f"{row['name']} ({row['kind']}, {row['state']}): {row['what']}"
+        yield f"{row['name']} ({row['kind']}, {state_text(row)}): {row['what']}"
         for filename, line, function in reversed(row["stack"]):
             yield f'  File "{filename}", line {line}, in {function}'

@@ -27,6 +27,9 @@ __all__ = ["Row", "Snapshot", "snapshot"]
 
 T = TypeVar("T")
 
+# Smaller numbers are no times (`greenify.tracing.tracks`).
+_MARKS = 1
+
 # Not the green one's, also in a process that has been patched before.
 _get_ident = registry._get_ident
 _current_frames = tracing._current_frames
@@ -48,6 +51,8 @@ class Row:
         parent: the identifier of who has started it, if that is known.
         started: the line that has started it, if that is known.
         group: of a task in a `TaskGroup`, the identifier of who has opened that.
+        since: the `time.monotonic` time since when it is ready or waits; None if that is not known: nobody
+            notes it unless a trace is on.
     """
 
     ident: int
@@ -61,6 +66,7 @@ class Row:
     parent: int | None = None
     started: str | None = None
     group: int | None = None
+    since: float | None = None
 
     @property
     def what(self) -> str:
@@ -182,6 +188,7 @@ class _Looking:
             parent=owner if start is None else start.ident,
             started=started,
             group=owner,
+            since=_since(g, state),
         )
         self.add(row, frame, g)
 
@@ -227,6 +234,15 @@ class _Looking:
                 self.rows.append(row)
                 self.frames.append(None)
                 self.greenlets.append(None)
+
+
+def _since(g: Any, state: str) -> float | None:
+    """Since when a thread is in its state, from the track that a trace that is on keeps for it."""
+    track = getattr(g, "greenify_track", None)
+    if track is None:
+        return None
+    nanoseconds = track.since if state == "waiting" else track.queued if state == "ready" else 0
+    return nanoseconds / 1e9 if nanoseconds > _MARKS else None
 
 
 def _group_of(task: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from greenify.inspect.asking import NoAnswerError, ask
 from greenify.inspect.commands import fail, parser
-from greenify.inspect.report import deadlock_lines, natural, records
+from greenify.inspect.report import deadlock_lines, natural, records, state_text
 
 __all__ = ["Screen", "top"]
 
@@ -137,7 +137,7 @@ class Screen:
         first = max(0, min(self._position() - room // 2, len(self.rows) - room))
         for row in self.rows[first : first + room]:
             style = "reverse" if row["ident"] == self.chosen else ""
-            state = Text(row["state"], style=_COLOURS[row["state"]])
+            state = Text(state_text(row), style=_COLOURS[row["state"]])
             # As they are: square brackets in a name are no markup.
             table.add_row(
                 Text(row["name"]), Text(row["kind"]), state, Text(row["what"]), style=style

@@ -416,3 +416,42 @@ def test_what_a_thread_costs() -> None:
     )
     # 102 at most when this was written.
     assert max(map(float, found.stdout.split())) < 120, found.stdout
+
+
+def test_since_when() -> None:
+    """It is known while a trace is on, of what has begun since then."""
+    run_python(
+        """
+        import os, threading, time
+        import greenify
+        from greenify.inspect import snapshot
+        from greenify.inspect.answers import as_table
+        from greenify.inspect.report import records, table
+        go = threading.Event()
+        begun = []
+        def wait():
+            begun.append(time.monotonic())
+            go.wait()
+        def row(name):
+            return next(row for row in snapshot().rows if row.name == name)
+        threading.Thread(target=wait, name="early", daemon=True).start()
+        while row("early").state != "waiting":
+            time.sleep(0)
+        assert row("early").since is None
+        with greenify.trace(os.devnull):
+            threading.Thread(target=wait, name="waits", daemon=True).start()
+            while row("waits").state != "waiting":
+                time.sleep(0)
+            between = time.monotonic()
+            assert row("early").since is None, "it has begun before"
+            step = 128e-9  # in which a trace tells times
+            assert begun[1] - step <= row("waits").since <= between
+            go.set()
+            found = row("waits")
+            assert found.state == "ready" and between - step <= found.since <= time.monotonic()
+            lines = list(table(records(as_table(snapshot()))))
+            assert any("ready 0." in line for line in lines if "waits" in line), lines
+        assert row("MainThread").since is None
+        """,
+        check=True,
+    )
