@@ -52,17 +52,19 @@ def describe(control: Run, green: Run, verdict: Verdict) -> str:
 
 
 def record(page: str, project: Project, version: str, control: Run, green: Run, said: str) -> str:
-    """The page of results with the project's line of the table replaced, or added at its end."""
+    """The page of results with the project's line for this CPython replaced, or added below its others."""
     cells = f"{project.name} {project.version}", version, str(control), str(green), said
     line = f"| {' | '.join(cells)} |"
+    python = version.split(".")[:2]
     lines = page.splitlines()
     table = [index for index, text in enumerate(lines) if text.startswith("|")]
-    for index in table:
-        if lines[index].startswith(f"| {project.name} "):
+    own = [index for index in table if lines[index].startswith(f"| {project.name} ")]
+    for index in own:
+        if lines[index].split("|")[2].strip().split(".")[:2] == python:
             lines[index] = line
             break
     else:
-        lines.insert(table[-1] + 1, line)
+        lines.insert((own or table)[-1] + 1, line)
     return "\n".join(lines) + "\n"
 
 

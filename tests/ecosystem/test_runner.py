@@ -152,7 +152,7 @@ class TestRunning:
 
 
 class TestRecord:
-    PAGE = "# Title\n\n| project | a |\n|---|---|\n| one 1 | old |\n\nMore.\n"
+    PAGE = "# Title\n\n| project | a |\n|---|---|\n| one 1 | 3.11.2 | old |\n\nMore.\n"
 
     def run(self) -> Run:
         return Run(
@@ -164,12 +164,20 @@ class TestRecord:
             self.PAGE, Project("one", "2", ()), "3.11", self.run(), self.run(), "the same"
         )
         line = "| one 2 | 3.11 | 1 passed, 2 failed | 1 passed, 2 failed | the same |"
-        assert page == self.PAGE.replace("| one 1 | old |", line)
+        assert page == self.PAGE.replace("| one 1 | 3.11.2 | old |", line)
+
+    def test_another_python_has_a_line_of_its_own(self) -> None:
+        page = self.PAGE.replace("More", "More.")
+        for python in ("3.13.0", "3.13.1", "3.12.0"):
+            page = record(page, Project("one", "2", ()), python, self.run(), self.run(), "the same")
+        lines = page.splitlines()
+        assert [line.split(" | ")[1] for line in lines[4:7]] == ["3.11.2", "3.13.1", "3.12.0"]
+        assert lines[7] == ""
 
     def test_a_line_is_added(self) -> None:
         page = record(self.PAGE, Project("on", "2", ()), "3.11", self.run(), self.run(), "the same")
         assert page.splitlines()[5].startswith("| on 2 |")
-        assert "| one 1 | old |" in page
+        assert "| one 1 | 3.11.2 | old |" in page
 
 
 def test_rows_are_whole() -> None:
