@@ -87,7 +87,7 @@ def _waiting(native: Any) -> Callable[..., Any]:
                 key = native(self, *args)
             except _error as exc:
                 # `getkey` and `get_wch` say so; but a time-out of 0 says the same as one of an hour.
-                if str(exc) != "no input" or ended:
+                if not str(exc).endswith("no input") or ended:
                     raise
                 key, failed = -1, exc
             else:

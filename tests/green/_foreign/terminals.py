@@ -12,6 +12,7 @@ import sys
 import termios
 import textwrap
 import time
+import warnings
 from collections.abc import Iterator
 
 from tests.support import Mode
@@ -31,7 +32,10 @@ class Terminal:
         limit = time.monotonic() + seconds
         while text not in self.seen and time.monotonic() < limit:
             if select.select([self._fd], [], [], 0.1)[0]:
-                self.seen += os.read(self._fd, 4096).decode()
+                try:
+                    self.seen += os.read(self._fd, 4096).decode()
+                except OSError:
+                    break  # it has ended
         return text in self.seen
 
     def until(self, text: str) -> str:
@@ -69,8 +73,13 @@ def terminal(mode: Mode, code: str, *options: str, term: str = "dumb") -> Iterat
     launcher = ["-m", "greenify"] if mode else []
     command = [sys.executable, "-W", "error", *launcher, *options, "-c", textwrap.dedent(code)]
     env = {**os.environ, "TERM": term, "PYTHON_BASIC_REPL": "1", "INPUTRC": "/dev/null"}
-    env.pop("PYTHONSTARTUP", None)
-    pid, fd = pty.fork()
+    # The size is the terminal's own; xdist sets these.
+    for name in ("PYTHONSTARTUP", "LINES", "COLUMNS"):
+        env.pop(name, None)
+    with warnings.catch_warnings():
+        # The child becomes another program at once.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid, fd = pty.fork()
     if not pid:
         os.execve(command[0], command, env)
     try:
