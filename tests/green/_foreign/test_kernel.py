@@ -153,6 +153,58 @@ class TestFileLocks:
             mode,
         )
 
+    @both_modes
+    def test_two_processes_wait_for_each_other(self, mode: Mode) -> None:
+        """The kernel refuses who blocks in it; who tries again waits, as long as the program lets it."""
+        run(
+            LOCKS
+            + """
+    OTHER = '''
+import fcntl, sys
+file = open(sys.argv[1], "a+b")
+fcntl.lockf(file, fcntl.LOCK_EX, 1, 0)
+print("taken", flush=True)
+sys.stdin.readline()
+fcntl.lockf(file, fcntl.LOCK_EX, 1, 1)
+print("both", flush=True)
+'''
+    other = subprocess.Popen(
+        [sys.executable, "-c", OTHER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout.readline() == b"taken\\n"
+
+    def waits():
+        with open("/proc/locks") as table:  # "7: -> POSIX  ADVISORY  WRITE 1234 ..."
+            return any("->" in line and f" {other.pid} " in line for line in table)
+
+    with open(path, "a+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX, 1, 1)
+        other.stdin.write(b"go on\\n")
+        other.stdin.flush()
+        limit = time.monotonic() + LONG
+        while not waits():
+            assert time.monotonic() < limit, "the other one does not wait"
+            time.sleep(0.001)
+        if PATCHED:
+            import greenify
+            try:
+                with greenify.Timeout(0.1):
+                    fcntl.lockf(file, fcntl.LOCK_EX, 1, 0)
+                raise AssertionError("taken")
+            except greenify.Timeout:
+                pass
+        else:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX, 1, 0)
+                raise AssertionError("taken")
+            except OSError as exc:
+                assert exc.errno == errno.EDEADLK, exc
+    # Closed, and with it free.
+    assert other.communicate(timeout=LONG)[0] == b"both\\n"
+    """,
+            mode,
+        )
+
 
 WAITS = {
     "splice from a pipe": """
