@@ -15,6 +15,7 @@ import _thread
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from types import FrameType, SimpleNamespace
@@ -254,6 +255,10 @@ class MainHandler:
             _wake_pausing()
         if hub is None or hub.in_main():
             if _in_atomic_code(frame) and _postpone(signum):
+                return None
+            if hub is not None and hub.interrupts.__class__ is not deque:
+                # Held back (`os.system`), and the main greenlet has not come to its wait yet.
+                hub.interrupts.append(partial(self._deliver, signum, frame))
                 return None
             return self._call(signum, frame)
         now = _monotonic()

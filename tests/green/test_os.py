@@ -655,6 +655,28 @@ class TestCommands:
             mode,
         )
 
+    def test_system_holds_handlers_back_before_it_waits(self) -> None:
+        # A child may end before the main thread has come to waiting for the one that calls the real one.
+        check(
+            """
+            from greenify.green import os as green
+            handled = []
+            signal.signal(signal.SIGCHLD, lambda number, frame: handled.append(number))
+            on_own_thread = green.on_own_thread
+            def early(*args):
+                os.kill(os.getpid(), signal.SIGCHLD)
+                time.monotonic()
+                assert not handled
+                return on_own_thread(*args)
+            green.on_own_thread = early
+            assert os.system("exit 4") == 4 << 8
+            assert set(handled) == {signal.SIGCHLD}
+            os.kill(os.getpid(), signal.SIGCHLD)
+            assert len(handled) >= 2
+            """,
+            "patch_all",
+        )
+
     @BOTH
     def test_system_ignores_the_interrupt_key(self, mode: bool | str) -> None:
         check(
