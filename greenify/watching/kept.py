@@ -5,6 +5,8 @@ handler in C, and a timer of the kernel's can send that signal to one chosen thr
 puts the timer off at every look.  So no system call of the program's is interrupted, and what the program
 does with faulthandler itself (`faulthandler.dump_traceback_later`) is not touched.
 
+A call that begins before the thread has looked for the first time since the hub woke up is not seen.
+
 On Linux only, and where ctypes finds the functions.
 """
 

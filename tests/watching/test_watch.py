@@ -383,11 +383,13 @@ def test_c_code_that_does_not_come_back(tmp_path: Path) -> None:
         faulthandler.dump_traceback_later(600)
         watch = Watch(0.05, patience=0.1, alarm=0.2)
         threads = others()
-        time.sleep(0.01)
         held = Held()
         def culprit():
             libc_keeping.read(held.reader, held.buffer, 1)  # here
         print(held.writer, flush=True)
+        # Until the timer is set, which it is not while the hub sleeps; and without a sleep from there on.
+        while not any(looker._alarm._set for looker in watch._lookers.values()):
+            time.sleep(0)
         call(culprit)
         over.append(1)
         watch.stop()
