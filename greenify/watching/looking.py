@@ -131,7 +131,7 @@ class Looker:
         self._root = 0  # the identity of the outermost frame; 0 if it has not been looked for
         self._since = 0.0
         # The processor time of the hub's OS thread, at the last look and when the stay began.
-        self._cpu: float | None = None
+        self._cpu = cpu_time(hub.native_id)
         self._cpu_begun: float | None = None
         # How long it had no processor; a few looks ago, for it costs 20 us.
         self._queued = 0.0

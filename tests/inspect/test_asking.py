@@ -267,6 +267,7 @@ class TestPeers:
         assert "no directory" in str(places.refusal(str(link), uid))
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+    @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # xdist has threads
     def test_another_user_gets_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # A place of its own, for it is opened to all in the middle.
         with tempfile.TemporaryDirectory(dir="/tmp") as place:

@@ -104,7 +104,7 @@ def test_code_that_computes_in_c(tmp_path: Path) -> None:
         threads = others()
         time.sleep(0.01)
         def culprit():
-            sum(range(10_000_000))  # here
+            sum(range(30_000_000))  # here
         until_seen(culprit)
         watch.stop()
         show()
