@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import sysconfig
 import textwrap
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -121,6 +123,16 @@ def command_line(
     else:
         command += [*options, "-c", "import greenify; greenify.patch_all()\n" + what[1]]
     return command + [str(arg) for arg in args]
+
+
+def fork_with_terminal() -> tuple[int, int]:
+    """`pty.fork`, for a child that executes something at once.
+
+    From CPython 3.12 on a fork warns of other threads, and there is one that ends a test that hangs.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This process", DeprecationWarning)
+        return pty.fork()
 
 
 def run_python(

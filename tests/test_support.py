@@ -79,10 +79,11 @@ class TestRunPython:
 class TestRunningPython:
     def test_lines_and_signal(self) -> None:
         code = """
-            import signal, sys
+            import signal, sys, time
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
             print("ready", flush=True)
-            signal.pause()
+            while True:
+                time.sleep(0.01)  # the signal may come before pause() would begin
         """
         with running_python(code, greenify=False) as child:
             assert child.readline() == "ready"

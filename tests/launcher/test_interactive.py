@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import select
 import subprocess
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import child_env
+from tests.support import child_env, fork_with_terminal
 
 LINES = [
     "print(__name__, sorted(n for n in globals() if not n.startswith('__')))",
@@ -32,7 +31,7 @@ def talk(
     """Run Python on a terminal of its own, type `typed`, and return all it has shown and its exit code."""
     environment = child_env(env)
     environment.update(TERM="dumb", PYTHON_BASIC_REPL="1", PYTHON_COLORS="0")
-    pid, fd = pty.fork()
+    pid, fd = fork_with_terminal()
     if pid == 0:
         os.chdir(cwd)
         os.execve(sys.executable, [sys.executable, *args], environment)
