@@ -234,7 +234,9 @@ print("stopped", flush=True)
 
     @BOTH
     def test_uncaught_interrupt(self, mode: bool | str) -> None:
-        code = f"{PRELUDE}\nprint('ready', flush=True)\ntime.sleep(1000)"
+        # A signal that comes just before the native call sleeps does not end that one.
+        wait = "time.sleep(1000)" if mode else "while True: time.sleep(0.01)"
+        code = f"{PRELUDE}\nprint('ready', flush=True)\n{wait}"
         with running_python(code, greenify=mode) as process:  # type: ignore[arg-type]
             assert process.readline() == "ready"
             process.send_signal(signal.SIGINT)
