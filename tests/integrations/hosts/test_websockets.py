@@ -102,7 +102,9 @@ def check_clients(port: int, transport: str, launcher: Sequence[str]) -> None:
     done = run_python(
         CLIENT, f"http://127.0.0.1:{port}", transport, MANY, greenify=bool(launcher), check=True
     )
-    assert done.stdout == f"{1 if launcher else MANY}\n"
+    natives = int(done.stdout)
+    # Real threads may be one after the other, and then have the same number.
+    assert natives == 1 if launcher else natives > 1
 
 
 @both_ways
