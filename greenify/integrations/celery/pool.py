@@ -14,6 +14,7 @@ from celery.backends.asynchronous import greenletDrainer, register_drainer
 from celery.concurrency.base import BasePool
 from celery.exceptions import ImproperlyConfigured
 from celery.utils.log import get_logger
+from celery.worker import state
 
 from greenify.integrations.celery.jobs import GRACE, Job
 from greenify.integrations.celery.watch import Watch
@@ -163,6 +164,12 @@ class TaskPool(BasePool):  # type: ignore[misc]
     # Running.
 
     def _fill(self) -> None:
+        # From the signal on, though celery's loop may notice it a second later.
+        # An exit code may be 0, and celery takes False for "no".
+        if not all(
+            told is None or told is False for told in (state.should_stop, state.should_terminate)
+        ):
+            return
         while self._waiting and len(self._running) < self.limit:
             job = self._waiting.popleft()
             self._running[job.pid] = job

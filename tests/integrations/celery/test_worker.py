@@ -231,9 +231,8 @@ class TestEnds:
             assert worker.process.wait(60) == 0
             # Those that ran are done and acknowledged, the others are for the next worker.
             assert [result.get(timeout=60) for result in results[:3]] == [0, 1, 2]
-            until(
-                lambda: worker.waiting() == 5
-            )  # RabbitMQ gives those back that it had sent already
+            # RabbitMQ takes those back that it had sent already.
+            until(lambda: worker.waiting() == 5)
 
     def test_cold_and_the_next_worker(self, app: Any, broker: Broker, tmp_path: Path) -> None:
         gate = tmp_path / "gate"
