@@ -433,7 +433,7 @@ class TestToolsInC:
         events = json.loads((tmp_path / "out.json").read_text())["traceEvents"]
         assert any(str(event.get("name")).startswith("<module>") for event in events)
         # The limit: it asks the operating system whose spans they are (docs/limits.md).
-        threads = {event["tid"] for event in events if "work" in str(event.get("name"))}
+        threads = {event["tid"] for event in events if str(event.get("name")).startswith("work (")}
         assert len(threads) == (5 if order == "plain" else 1)
 
 
