@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import _thread
 import queue
+import sys
+import time
 from _queue import SimpleQueue as _NativeQueue
 from collections import deque
 from typing import Any, Generic, TypeVar
@@ -23,6 +25,9 @@ __all__ = ["SimpleQueue"]
 T = TypeVar("T")
 
 _get_ident = _thread.get_ident
+_is_finalizing = sys.is_finalizing
+_monotonic = time.monotonic
+_native_sleep = time.sleep
 
 
 class _Getter(HubWaiter):
@@ -68,7 +73,14 @@ class _OtherGetter:
         self._waiter.wake()
 
     def wait(self, deadline: float | None) -> bool:
-        return self._waiter.wait(deadline)
+        try:
+            return self._waiter.wait(deadline)
+        except RuntimeError:
+            if deadline is None or not _is_finalizing():
+                raise
+            # While it is finalised, CPython 3.15 refuses to wait for a lock, but not for its own SimpleQueue.
+            _native_sleep(max(0.0, deadline - _monotonic()))
+            return self._waiter.woken
 
 
 class _Nobody:

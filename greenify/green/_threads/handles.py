@@ -6,6 +6,7 @@ There is one for every thread, so they are small: 112 bytes, where a lock takes 
 from __future__ import annotations
 
 import _thread
+import builtins
 import sys
 import threading
 from typing import Any
@@ -167,13 +168,20 @@ class ThreadHandle:
         return self._state == "done"
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until the thread has ended, for at most `timeout` seconds (None or negative: no limit)."""
+        """Wait until the thread has ended, for at most `timeout` seconds (None or negative: no limit).
+
+        Raises:
+            PythonFinalizationError: the interpreter is being finalised (from CPython 3.14 on).
+        """
         if self._state == "done":
             return
         if self._state == "not started":
             raise RuntimeError("thread not started")
         if self._ident == get_ident():
             raise RuntimeError("Cannot join current thread")
+        if sys.version_info >= (3, 14) and _is_finalizing():
+            # It never runs again.  Before, finalisers wait in vain.
+            raise builtins.PythonFinalizationError("cannot join thread at interpreter shutdown")
         if timeout is not None and timeout < 0:
             timeout = None
         deadline = deadline_after(timeout)
