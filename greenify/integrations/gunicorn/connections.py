@@ -42,11 +42,22 @@ class Listener:
 class _Ear:
     """Stands for the socket in gunicorn's parser, and tells whether anything has come."""
 
-    __slots__ = ("_sock", "heard")
+    __slots__ = ("_sock", "_timeout", "heard")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._timeout: float | None = sock.gettimeout()
         self.heard = False
+
+    # gunicorn sets the time-out after each request to what it was.
+
+    def gettimeout(self) -> float | None:
+        return self._timeout
+
+    def settimeout(self, seconds: float | None) -> None:
+        if seconds != self._timeout:
+            self._sock.settimeout(seconds)
+            self._timeout = seconds
 
     def recv(self, size: int) -> bytes:
         data = self._sock.recv(size)
