@@ -36,6 +36,7 @@ from greenify.green._threads.handles import (
     shutdown,
 )
 from greenify.green._threads.primitives import Lock, RLock, local
+from greenify.green._threads.threading import _bootstrap
 from greenify.identity import get_ident
 from greenify.local import forget_thread
 from greenify.task import report_lost
@@ -161,26 +162,7 @@ class GreenThread(greenlet):
         what = repr(thread) if thread is not None else repr(self._function)
         return f"<GreenThread {self.ident:#x} running {what}>"
 
-    def run(self) -> None:
-        """The lives of the threads; never lets an exception out into the hub."""
-        # The only frame of ours while the thread runs: from CPython 3.12 on every frame of a suspended
-        # greenlet takes 200 bytes besides.
-        while True:
-            try:
-                if self._args or self._kwargs:
-                    self._function(*self._args, **self._kwargs)  # type: ignore[misc]
-                else:
-                    # So the interpreter calls a method without a C function in between, which would make
-                    # the copy of the C stack 400 bytes larger.
-                    self._function()  # type: ignore[misc]
-            except BaseException as exc:
-                self._report(exc)
-            self._finish()
-            if not self._reusable():
-                break
-            self.hub.spares.append(self)
-            while self._function is None:
-                self.hub.next().switch()
+    run = _bootstrap
 
     def _report(self, exc: BaseException) -> None:
         # SystemExit ends a thread silently, as documented of _thread.exit.

@@ -468,3 +468,20 @@ def test_the_layout_is_found() -> None:
     (lambda: None)()
     sys.settrace(before)
     assert seen[0] == 1 and state.calls[0] == IDLE[0] == 0
+
+
+def test_the_outermost_frame_is_called_as_that_of_threading() -> None:
+    """pydevd goes by these two names: it asks for no Thread object before `threading` knows the thread."""
+    code = """
+import os, sys, threading
+def outermost():
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+    print(os.path.basename(frame.f_code.co_filename), frame.f_code.co_name)
+thread = threading.Thread(target=outermost)
+thread.start()
+thread.join()
+"""
+    plain, green = (run_python(code, greenify=mode, check=True).stdout for mode in (False, True))
+    assert plain == green == "threading.py _bootstrap\n"
