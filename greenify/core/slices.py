@@ -16,7 +16,11 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import functools
+import operator
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -119,6 +123,8 @@ def arm() -> None:
         signal.siginterrupt(SIGNAL, False)
     _setitimer(TIMER, _TICK, _TICK)
     armed = True
+    if not _hooked:
+        _hook()
     _start_ticker()
 
 
@@ -173,6 +179,30 @@ def disarm() -> None:
             _ticker.detach(_hub, _by_wall_clock)
 
 
+_after_fork: list[int] = []
+
+
+def _after_in_parent() -> None:
+    # Who only waits in C code computes next to nothing, and meanwhile nobody looks by the wall clock.
+    _after_fork[:] = [SIGNAL] if armed else []
+
+
+_hooked = not _ticker.COUNTS_LATE
+
+
+def _hook() -> None:
+    global _hooked
+    _hooked = True
+    if sys.version_info >= (3, 13):
+        os.register_at_fork(after_in_parent=_after_in_parent)
+        # One that is all in C, and the last one of ours: so the handler runs when `os.fork` has returned.
+        os.register_at_fork(
+            after_in_parent=functools.partial(
+                functools.reduce, operator.call, _after_fork, _interrupt_main
+            )
+        )
+
+
 @contextmanager
 def held() -> Iterator[None]:
     """Let no slice end in the block.  It must not wait."""
@@ -201,6 +231,7 @@ def on_tick(signum: int, frame: FrameType | None) -> None:
     if not hub.tasks:
         disarm()
         return
+    _ticker.restart()  # if a fork has stopped it
     # Rounds are long: the kernel queue shall not wait for several of them.
     hub.hurry = True
     g = getcurrent()

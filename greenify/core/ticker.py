@@ -24,7 +24,17 @@ from greenify.core.native import await_gone, start_hidden
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
 
-__all__ = ["TICK", "Looker", "attach", "detach", "forget_all", "native_lock", "ring"]
+__all__ = [
+    "COUNTS_LATE",
+    "TICK",
+    "Looker",
+    "attach",
+    "detach",
+    "forget_all",
+    "native_lock",
+    "restart",
+    "ring",
+]
 
 #: Seconds between two looks; whoever has had the interpreter for one to two of them lets the others run.
 TICK = 0.01
@@ -165,6 +175,9 @@ _tickers: dict[Hub, _Ticker] = {}
 # Those that a fork has stopped, with who has been looking.
 _stopped: list[tuple[Hub, tuple[Looker, ...]]] = []
 
+#: The fork counts the threads that it warns of when it has called the parent's hooks.
+COUNTS_LATE = sys.version_info[:2] == (3, 13)
+
 
 def attach(hub: Hub, looker: Looker) -> None:
     """Have `looker` look at `hub`; nothing if it does.  Any thread.
@@ -191,6 +204,11 @@ def attach(hub: Hub, looker: Looker) -> None:
 
 def detach(hub: Hub, looker: Looker) -> None:
     """End what `attach` has begun; the thread ends with the last one.  Any thread."""
+    if _stopped:
+        _stopped[:] = [
+            (other, tuple(each for each in lookers if other is not hub or each is not looker))
+            for other, lookers in _stopped
+        ]
     ticker = _tickers.get(hub)
     if ticker is None:
         return
@@ -220,7 +238,8 @@ def _stop_all() -> None:
         ticker.stop()
 
 
-def _restart_all() -> None:
+def restart() -> None:
+    """Go on with what a fork has stopped.  Any thread."""
     while _stopped:
         hub, lookers = _stopped.pop()
         for looker in lookers:
@@ -230,10 +249,19 @@ def _restart_all() -> None:
                 pass  # there is no thread to be had
 
 
+def _after_in_parent() -> None:
+    if not COUNTS_LATE:
+        restart()
+        return
+    # The hub does it as soon as it runs, or the next tick of the time slices.
+    for hub, _ in tuple(_stopped):
+        hub.call_from_thread(restart)
+
+
 def forget_all() -> None:
     """In the child of a fork: neither the threads nor the hubs are there."""
     _tickers.clear()
     _stopped.clear()
 
 
-os.register_at_fork(before=_stop_all, after_in_parent=_restart_all)
+os.register_at_fork(before=_stop_all, after_in_parent=_after_in_parent)

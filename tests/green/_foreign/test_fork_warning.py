@@ -135,3 +135,25 @@ for thread in callers:
     thread.join()
 assert min(calls) > 1
 """)
+
+
+def test_a_loop_of_waits_in_c_after_a_fork() -> None:
+    # The fork ends the native thread that lets the others run meanwhile, and it has to come back.
+    run("""
+turns = [0]
+def turn():
+    while True:
+        turns[0] += 1
+        time.sleep(0.001)
+threading.Thread(target=turn, daemon=True).start()
+until(lambda: turns[0] > 10)
+pid = os.fork()
+if not pid:
+    os._exit(0)
+before = turns[0]
+limit = time.monotonic() + LONG
+while turns[0] < before + 10:
+    assert time.monotonic() < limit
+    native_sleep(0.002)
+assert os.waitpid(pid, 0)[1] == 0
+""")
