@@ -113,10 +113,8 @@ class Hub(Cycle, Resources):
         self._entries: Iterator[Any] = starmap(self._queue.popleft, repeat(()))
         self._looked = False  # at the kernel queue, and there was nothing
         self._rounds = 0  # how many more rounds may pass before the kernel queue is looked at
-        self._firsts = (
-            0,
-            0,
-        )  # `turns` at the last `run_first`, and how many there were in that round
+        # `turns` at the last `run_first`, and how many there were in that round.
+        self._firsts = (0, 0)
         # Lets the hot path tell "a greenlet of this hub" by one attribute.  A fork replaces it.
         root.hub = self  # type: ignore[attr-defined]
 
