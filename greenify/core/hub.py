@@ -295,8 +295,8 @@ class Hub(Cycle, Resources):
     def run_first(self, task: greenlet) -> None:
         """Let `task`, just started, run before all others that are ready; then the caller goes on.
 
-        For who would wait for it behind all of them: an acceptor got one connection a round.  A few dozen
-        times in a round, or who starts one after the other would keep everybody else waiting.
+        For who would wait behind all of them until it has begun: an acceptor got one connection a round.  A
+        few dozen times in a round, or who starts one after the other would keep everybody else waiting.
         """
         turn, count = self._firsts
         if turn != self.turns:

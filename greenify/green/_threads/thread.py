@@ -323,11 +323,24 @@ def _run_before_others(hub: core.Hub, thread: GreenThread, function: Any) -> Non
     if started is None or getattr(function, "__name__", None) != "_bootstrap":
         return
 
+    # Attributes of this one event, until each has been called.
+
     def wait(timeout: float | None = None) -> bool:
         vars(started).pop("wait", None)
+        started.set = begun
         hub.run_first(thread)
-        begun: bool = started.wait(timeout)
-        return begun
+        vars(started).pop("set", None)
+        answer: bool = started.wait(timeout)
+        return answer
+
+    def begun() -> None:
+        vars(started).pop("set", None)
+        started.set()
+        # What the thread is there for has to take its turn.
+        try:
+            hub.pause()
+        except BaseException as exc:
+            thread.throw_soon(exc)  # `threading` has not taken note of the thread yet
 
     # Not here: `start` takes an exception of a signal handler for that of a thread that cannot be started.
     started.wait = wait

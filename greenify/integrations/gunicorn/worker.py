@@ -188,7 +188,7 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
         listener.setblocking(True)
         name = Listener(listener)
         alone = self.cfg.workers == 1
-        while True:
+        while self.alive:
             self._slots.acquire()
             try:
                 client, address = listener.accept()

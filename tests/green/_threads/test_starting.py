@@ -27,17 +27,18 @@ def run(code: str) -> None:
     run_python(BUSY + textwrap.dedent(code) + "stopping.set()\n", greenify=True, check=True)
 
 
-def test_before_those_that_are_ready() -> None:
+def test_who_starts_goes_on_before_those_that_are_ready() -> None:
+    """And what has been started runs in its turn, in the same round."""
     run("""
     def work():
         ran.append("begun")
-        time.sleep(0)
-        ran.append("ended")
     for _ in range(20):
         time.sleep(0)  # another round
         ran.clear()
         start(work)
-        assert ran == ["begun"], ran
+        assert not ran, ran
+        time.sleep(0)
+        assert sorted(map(str, ran)) == sorted(["begun", *map(str, range(50))]), ran
     """)
 
 
@@ -47,11 +48,33 @@ def test_from_a_thread_that_starts_others() -> None:
         time.sleep(0)
         ran.clear()
         inner = [start(ran.append, number) for number in ("a", "b", "c")]
-        assert ran == ["a", "b", "c"], ran
-        ended.append(inner)
+        assert not ran, ran
+        assert all(thread.is_alive() and thread.ident for thread in inner)
+        for thread in inner:
+            thread.join()
+        assert [who for who in ran if isinstance(who, str)] == ["a", "b", "c"]
+        ended.append(True)
     ended = []
     start(starter).join()
     assert ended
+    """)
+
+
+def test_an_exception_on_the_way_arrives_when_the_thread_runs() -> None:
+    run("""
+    import ctypes
+    class Ended(BaseException):
+        pass
+    told = []
+    threading.excepthook = lambda args: told.append(args.exc_type)
+    def work():
+        time.sleep(30)
+    thread = start(work)
+    ident = ctypes.c_ulong(thread.ident)
+    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(Ended)) == 1
+    thread.join()
+    assert told == [Ended], told
+    assert thread not in threading.enumerate()
     """)
 
 
@@ -94,5 +117,7 @@ def test_a_handler_s_exception_is_that_of_start() -> None:
 
 def test_an_event_has_its_own_wait_afterwards() -> None:
     run("""
-    assert "wait" not in vars(start(int)._started)
+    thread = start(int)
+    thread.join()
+    assert not {"wait", "set"} & vars(thread._started).keys()
     """)
