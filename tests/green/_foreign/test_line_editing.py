@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.green._foreign.terminals import terminal
+from tests.green._foreign.terminals import Terminal, terminal
 from tests.support import Mode
 
 readline = pytest.importorskip("readline", reason="this Python has no readline")
@@ -46,14 +46,21 @@ def test_others_run_at_the_prompt(mode: Mode, name: str) -> None:
         it.until(answer)
 
 
+def type_and_see(it: Terminal, mode: Mode, keys: str, answer: str) -> None:
+    it.type(keys)
+    # CPython overlooks a signal that comes between the prompt and its waiting for a key, until the next one.
+    if not mode and keys.endswith("\x03") and not it.comes(answer, 5):
+        it.type("\x03")
+    it.until(answer)
+
+
 @both_modes
 def test_the_interpreter_s_own_prompt(mode: Mode) -> None:
     with terminal(mode, READY, "-i") as it:
         it.until(">>> ")
         it.type("waiting.set()\n")
         it.until("<ticked>")
-        it.type("1+\x03")
-        it.until("KeyboardInterrupt")
+        type_and_see(it, mode, "1+\x03", "KeyboardInterrupt")
         it.until(">>> ")
         it.type("1+1\n")
         it.until("2\r\n>>> ")
@@ -98,8 +105,7 @@ def test_editing_history_and_the_end(mode: Mode) -> None:
             ("6? ", "\x04", "got the end"),
         ):
             it.until(prompt)
-            it.type(keys)
-            it.until(answer)
+            type_and_see(it, mode, keys, answer)
 
 
 @both_modes
