@@ -203,7 +203,8 @@ class TestPlaces:
         self, redis_app: Any, on_redis: Broker, tmp_path: Path
     ) -> None:
         options = (*OURS, "--autoscale", "8,1", "-B", "-s", str(tmp_path / "beat"))
-        env = {"AUTOSCALE_KEEPALIVE": "0.1"}
+        # Shorter than the time between two ticks, each of which counts as activity.
+        env = {"AUTOSCALE_KEEPALIVE": "0.01"}
         with working(tmp_path, on_redis, *options, env=env, app=redis_app) as worker:
             worker.control("add_consumer", queue="celery")
             gate = tmp_path / "gate"
