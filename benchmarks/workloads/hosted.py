@@ -102,6 +102,7 @@ def _with_idle(port: int, worker: int, connections: int) -> float:
             client = stack.enter_context(socket.create_connection(("127.0.0.1", port), 60))
             client.sendall(_REQUEST)
             client.recv(65536)
+        time.sleep(1.0)  # from then on they are idle
         return _memory(worker)
 
 
