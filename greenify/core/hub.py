@@ -42,9 +42,6 @@ from greenify.core.wakeup import WakeupPipe
 
 __all__ = ["Hub"]
 
-# How many greenlets may be run before all others in one round.
-_FIRSTS = 64
-
 _native_lock = _thread.allocate_lock
 _start_native = _thread.start_new_thread
 _write = os.write
@@ -113,8 +110,6 @@ class Hub(Cycle, Resources):
         self._entries: Iterator[Any] = starmap(self._queue.popleft, repeat(()))
         self._looked = False  # at the kernel queue, and there was nothing
         self._rounds = 0  # how many more rounds may pass before the kernel queue is looked at
-        # `turns` at the last `run_first`, and how many there were in that round.
-        self._firsts = (0, 0)
         # Lets the hot path tell "a greenlet of this hub" by one attribute.  A fork replaces it.
         root.hub = self  # type: ignore[attr-defined]
 
@@ -287,28 +282,6 @@ class Hub(Cycle, Resources):
             return
         # Not by way of a trace's recorder: the switch itself shows it.
         self._queue.append(g)
-        if getattr(g, "hub", None) is not self:
-            self.park()
-        elif self.next().switch():
-            self.run_interrupts()
-
-    def run_first(self, task: greenlet) -> None:
-        """Let `task`, just started, run before all others that are ready; then the caller goes on.
-
-        For who would wait behind all of them until it has begun: an acceptor got one connection a round.  A
-        few dozen times in a round, or who starts one after the other would keep everybody else waiting.
-        """
-        turn, count = self._firsts
-        if turn != self.turns:
-            count = 0
-        queue = self._queue
-        g = getcurrent()
-        if g is self.greenlet or count >= _FIRSTS or not queue or queue[-1] is not task:
-            return
-        self._firsts = self.turns, count + 1
-        # Another entry, if an OS thread appends one in between, comes first as well.
-        queue.rotate()
-        queue.insert(1, g)
         if getattr(g, "hub", None) is not self:
             self.park()
         elif self.next().switch():

@@ -277,9 +277,6 @@ def _exit() -> None:
     _exiting = True
 
 
-# The thread itself and the mark of the round: there is nobody else to wait for.
-_FEW = 2
-
 _exiting = False  # spares every start of a thread a call
 
 
@@ -310,40 +307,9 @@ def _launch(
     if on_launch is not None:
         on_launch(thread)
     hub.start(thread)
-    if len(hub._queue) > _FEW:
-        _run_before_others(hub, thread, function)
     if slices.allowed and not slices.armed:
         slices.arm()
     return thread.ident
-
-
-def _run_before_others(hub: core.Hub, thread: GreenThread, function: Any) -> None:
-    """Have `Thread.start`, which waits for the thread to begin, not wait for all that are ready."""
-    started = getattr(getattr(function, "__self__", None), "_started", None)
-    if started is None or getattr(function, "__name__", None) != "_bootstrap":
-        return
-
-    # Attributes of this one event, until each has been called.
-
-    def wait(timeout: float | None = None) -> bool:
-        vars(started).pop("wait", None)
-        started.set = begun
-        hub.run_first(thread)
-        vars(started).pop("set", None)
-        answer: bool = started.wait(timeout)
-        return answer
-
-    def begun() -> None:
-        vars(started).pop("set", None)
-        started.set()
-        # What the thread is there for has to take its turn.
-        try:
-            hub.pause()
-        except BaseException as exc:
-            thread.throw_soon(exc)  # `threading` has not taken note of the thread yet
-
-    # Not here: `start` takes an exception of a signal handler for that of a thread that cannot be started.
-    started.wait = wait
 
 
 def _make(
