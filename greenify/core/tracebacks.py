@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from types import CodeType, FrameType
+from types import CodeType, FrameType, TracebackType
 
 __all__ = ["hide_wait", "leave_out_twin", "leave_out_wait", "skip_frames"]
 
@@ -51,6 +51,9 @@ _WAITING = frozenset(
 )
 
 
+#: Those of the functions of native threads that only call what they are given: nothing else in them raises.
+worker_codes: set[CodeType] = set()
+
 # Which exception has arrived in a wait last, by its identity, and where that was called from.  Nothing keeps
 # it: another one may have the same identity later, but does not come from the same place.
 _arrived: tuple[int, CodeType, int] | None = None
@@ -85,6 +88,11 @@ def _remember(exc: BaseException, frame: FrameType) -> None:
     _arrived = None if caller is None else (id(exc), caller.f_code, caller.f_lineno)
 
 
+def _from_worker(last: TracebackType | None) -> bool:
+    """Whether the traceback that ends with `last` is of an error of a C function on a native thread."""
+    return last is not None and last.tb_frame.f_code in worker_codes
+
+
 def leave_out_twin() -> None:
     """Take the frames of a twin of a C function out of the traceback of what has arrived in its wait.
 
@@ -102,7 +110,7 @@ def leave_out_twin() -> None:
     while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         last = tb
         tb = tb.tb_next
-    if tb is None and not isinstance(exc, OSError):
+    if tb is None and not isinstance(exc, OSError) and not _from_worker(last):
         if last is None or _arrived != (id(exc), last.tb_frame.f_code, last.tb_lineno):
             return
         _remember(exc, sys._getframe(1))

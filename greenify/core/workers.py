@@ -17,6 +17,7 @@ from greenify.core import waiters
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.native import NativeThread, forget_name, start_hidden
 from greenify.core.registry import current_hub, get_hub, is_main_thread
+from greenify.core.tracebacks import worker_codes
 from greenify.core.waiters import HubWaiter
 
 __all__ = ["Workers", "default_workers", "lookup_workers"]
@@ -309,6 +310,9 @@ class Workers:
                 forget_name()
             finished.wake()
             del finished
+
+
+worker_codes.add(Workers._serve.__code__)
 
 
 def _discard(idle: deque[_Worker], me: _Worker) -> bool:

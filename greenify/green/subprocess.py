@@ -18,7 +18,7 @@ from greenify.core.clock import monotonic as _monotonic
 from greenify.green._copies.rest import complete
 from greenify.green._files.descriptor_io import kind_of, write_some
 from greenify.green._files.fileobject import cooperative
-from greenify.green._processes.children import wait_for_end
+from greenify.green._processes.children import wait_for_end, wait_on_pidfd
 
 __all__ = ["Popen"]
 
@@ -44,15 +44,17 @@ def _execute_child(self: Any, *args: Any) -> None:
     _execute_child_natively(self, *arguments)
 
 
-# From then on the standard method gives the time-out to poll.
-_NAN_IS_REFUSED = sys.version_info >= (3, 15)
+# From then on the standard method waits on a pidfd if there is a time-out, which it gives to poll.
+_WITH_PIDFD = sys.version_info >= (3, 15)
 
 
 def _wait(self: Any, timeout: float | None) -> int:
     """Wait for the child's end on a pidfd; whoever wakes first reaps, holding the lock."""
-    if _NAN_IS_REFUSED and timeout is not None and timeout != timeout and self.returncode is None:
-        raise ValueError("Invalid value NaN (not a number)")
     deadline = None if timeout is None else _monotonic() + timeout
+    if _WITH_PIDFD and timeout is not None and self.returncode is None:
+        if timeout != timeout:
+            raise ValueError("Invalid value NaN (not a number)")
+        self._wait_pidfd(timeout)
     while self.returncode is None:
         if self._waitpid_lock.acquire(False):
             try:
@@ -67,6 +69,17 @@ def _wait(self: Any, timeout: float | None) -> int:
         if not wait_for_end(self.pid, deadline):
             raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
     return cast(int, self.returncode)
+
+
+def _wait_pidfd(self: Any, timeout: float) -> bool:
+    """Wait for the child's end as `_wait` of CPython 3.15 begins: False if the program gets no pidfd."""
+    try:
+        fd = os.pidfd_open(self.pid, 0)
+    except OSError:
+        return False
+    if not wait_on_pidfd(fd, _monotonic() + timeout):
+        raise subprocess.TimeoutExpired(self.args, timeout)
+    return True
 
 
 def _communicate(
@@ -163,6 +176,8 @@ def _joined(self: Any, stream: Any, pieces: list[bytes] | None) -> Any:
 
 #: What a patch puts into `subprocess.Popen`.
 METHODS: dict[str, Any] = {"_execute_child": _execute_child, "_wait": _wait}
+if _WITH_PIDFD:
+    METHODS["_wait_pidfd"] = _wait_pidfd
 if hasattr(select, "epoll"):
     METHODS["_communicate"] = _communicate
 

@@ -64,6 +64,7 @@ TABLE: dict[str, Versions] = {
     "subprocess.Popen._translate_newlines": ALWAYS,
     "subprocess.Popen._try_wait": ALWAYS,
     "subprocess.Popen._wait": ALWAYS,
+    "subprocess.Popen._wait_pidfd": since(15),
     "sys._current_frames": ALWAYS,
     "sys._getframe": ALWAYS,
     "sys._setprofileallthreads": since(12),
@@ -88,6 +89,58 @@ TABLE: dict[str, Versions] = {
     "tkinter._get_default_root": ALWAYS,
     "tkinter._tkinter": ALWAYS,
     "zlib._ZlibDecompressor": since(12),
+}
+
+# The attributes that only objects have, by what makes one.
+OF_OBJECTS: dict[str, dict[str, Versions]] = {
+    "ctypes": {"_CFuncPtr": ALWAYS, "_FUNCFLAG_USE_ERRNO": ALWAYS},
+    "ctypes.CDLL(None)": {"_FuncPtr": ALWAYS},
+    "ctypes.CFUNCTYPE(None)": {"_flags_": ALWAYS},
+    "asyncio.Task.__new__(asyncio.Task)": {"_fut_waiter": ALWAYS},
+    "concurrent.futures.Future()": {
+        "_condition": ALWAYS,
+        "_done_callbacks": ALWAYS,
+        "_state": ALWAYS,
+        "_waiters": ALWAYS,
+    },
+    "enum.IntEnum": {"_convert_": ALWAYS},
+    "selectors.EpollSelector()": {
+        "_EVENT_READ": ALWAYS,
+        "_EVENT_WRITE": ALWAYS,
+        "_fd_to_key": ALWAYS,
+        "_selector": ALWAYS,
+    },
+    "queue.Queue()": {"_get": ALWAYS, "_put": ALWAYS, "_qsize": ALWAYS},
+    "socket.socket()": {"_closed": ALWAYS, "_io_refs": ALWAYS, "_real_close": ALWAYS},
+    "subprocess.Popen(['true'], stdin=subprocess.DEVNULL)": {
+        "_communication_started": ALWAYS,
+        "_input": ALWAYS,
+        "_waitpid_lock": ALWAYS,
+    },
+    "threading.Barrier(1)": {"_break": ALWAYS, "_state": ALWAYS, "_wait": ALWAYS},
+    "threading.Condition(threading.RLock())": {
+        "_acquire_restore": ALWAYS,
+        "_is_owned": ALWAYS,
+        "_lock": ALWAYS,
+        "_release_save": ALWAYS,
+        "_waiters": ALWAYS,
+    },
+    "threading.Event()": {"_cond": ALWAYS, "_flag": ALWAYS},
+    "threading.Thread()": {
+        "_bootstrap": ALWAYS,
+        "_handle": ((3, 13), (3, 13)),
+        "_os_thread_handle": since(14),
+        "_started": ALWAYS,
+        "_tstate_lock": until(12),
+    },
+}
+
+# Those of others than CPython that the source names.
+OF_OTHERS = {
+    "_cmysql": "mysql.connector.connection_cext",
+    "_greenify_home": "a queue's, put there by greenify",
+    "_text_to_bytes_and_warn": "OpenSSL.SSL",
+    "_w": "the path of a widget of tkinter, which cannot be made without a display",
 }
 
 PROGRAM = """
@@ -122,6 +175,32 @@ def test_each_version_has_what_the_table_says() -> None:
         if name not in without
     }
     assert {name: found[name] for name in expected} == expected
+
+
+OBJECTS_PROGRAM = """
+import asyncio, concurrent.futures, ctypes, enum, json, queue, selectors, socket, subprocess, sys, threading
+
+found = {}
+for maker, names in json.loads(sys.stdin.read()).items():
+    made = eval(maker)
+    found[maker] = [name for name in names if hasattr(made, name)]
+    if isinstance(made, subprocess.Popen):
+        made.wait()
+    elif isinstance(made, (socket.socket, selectors.BaseSelector)):
+        made.close()
+print(json.dumps(found))
+"""
+
+
+def test_objects_have_what_the_table_says() -> None:
+    wanted = {maker: list(names) for maker, names in OF_OBJECTS.items()}
+    done = run_python(OBJECTS_PROGRAM, greenify=False, check=True, input=json.dumps(wanted))
+    assert json.loads(done.stdout) == {
+        maker: [
+            name for name, (first, last) in names.items() if first <= sys.version_info[:2] <= last
+        ]
+        for maker, names in OF_OBJECTS.items()
+    }
 
 
 class _Reader:
@@ -208,3 +287,56 @@ def test_the_table_has_all_that_the_source_names() -> None:
             found |= _Reader(path.read_text(encoding="utf-8")).found
     assert len(found) > 30
     assert found - TABLE.keys() == set()
+
+
+class _Attributes(ast.NodeVisitor):
+    """Which private names a source gives to anything, and which it asks anything for."""
+
+    def __init__(self) -> None:
+        self.given: set[str] = set()
+        self.asked: set[str] = set()
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self.given.add(node.name)
+        self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self.given.add(node.name)
+        self.generic_visit(node)
+
+    def visit_alias(self, node: ast.alias) -> None:
+        # What it is that is imported, `_Reader` knows.
+        self.given.add(node.asname or node.name)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Store):
+            self.given.add(node.id)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        if any(isinstance(each, ast.Name) and each.id == "__slots__" for each in node.targets):
+            constants = [each for each in ast.walk(node.value) if isinstance(each, ast.Constant)]
+            self.given |= {str(each.value) for each in constants}
+        self.generic_visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        mine = isinstance(node.value, ast.Name) and node.value.id == "self"
+        (self.given if mine and isinstance(node.ctx, ast.Store) else self.asked).add(node.attr)
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr", "setattr"):
+            asked = node.args[1]
+            if isinstance(asked, ast.Constant):
+                self.asked.add(str(asked.value))
+        self.generic_visit(node)
+
+
+def test_the_tables_have_every_attribute_that_is_not_our_own() -> None:
+    found = _Attributes()
+    for path in Path(greenify.__file__).parent.rglob("*.py"):
+        if "_vendor" not in path.parts:
+            found.visit(ast.parse(path.read_text(encoding="utf-8")))
+    foreign = {name for name in found.asked - found.given if name[0] == "_" and name[:2] != "__"}
+    known = {name.rpartition(".")[2] for name in TABLE}.union(*OF_OBJECTS.values(), OF_OTHERS)
+    assert "_fd_to_key" in foreign
+    assert foreign - known == set()

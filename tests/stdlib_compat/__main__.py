@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -108,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
         "--python",
         action="append",
         metavar="PATH",
+        # The tests run in other folders; a link stays one, for it names an environment.
+        type=os.path.abspath,
         help="the interpreter to test; repeatable (default: this one)",
     )
     add(

@@ -22,7 +22,7 @@ from greenify.core.clock import monotonic as _monotonic
 from greenify.core.fork import fork_hooks
 from greenify.core.workers import Workers
 
-__all__ = ["EVENTS", "on_own_thread", "wait_for_change", "wait_for_end"]
+__all__ = ["EVENTS", "on_own_thread", "wait_for_change", "wait_for_end", "wait_on_pidfd"]
 
 T = TypeVar("T")
 
@@ -68,6 +68,11 @@ def wait_for_end(pid: int, deadline: float | None = None) -> bool:
         return _wait_without_pidfd(pid, deadline)
     if fd < 0:
         return True
+    return wait_on_pidfd(fd, deadline)
+
+
+def wait_on_pidfd(fd: int, deadline: float | None) -> bool:
+    """Wait until the child of the pidfd `fd` has ended, and close that; the rest as `wait_for_end`."""
     try:
         arrived = core.wait(fd, False, deadline)
     except OSError:

@@ -11,6 +11,7 @@ import socket
 from functools import lru_cache
 from typing import Any
 
+from greenify.core.tracebacks import leave_out_twin
 from greenify.core.workers import lookup_workers
 
 __all__ = [
@@ -61,29 +62,49 @@ def getaddrinfo(
     """`socket.getaddrinfo`; other threads run while the resolver works."""
     if is_numeric(host):
         return _native_getaddrinfo(host, port, family, type, proto, flags)
-    return lookup_workers.run(_native_getaddrinfo, host, port, family, type, proto, flags)
+    try:
+        return lookup_workers.run(_native_getaddrinfo, host, port, family, type, proto, flags)
+    except BaseException:
+        leave_out_twin()
+        raise
 
 
 def gethostbyname(hostname: Any, /) -> str:
     """`socket.gethostbyname`; other threads run while the resolver works."""
     if is_numeric(hostname):
         return _native_gethostbyname(hostname)
-    return lookup_workers.run(_native_gethostbyname, hostname)
+    try:
+        return lookup_workers.run(_native_gethostbyname, hostname)
+    except BaseException:
+        leave_out_twin()
+        raise
 
 
 def gethostbyname_ex(hostname: Any, /) -> tuple[str, list[str], list[str]]:
     """`socket.gethostbyname_ex`; other threads run while the resolver works."""
-    return lookup_workers.run(_native_gethostbyname_ex, hostname)
+    try:
+        return lookup_workers.run(_native_gethostbyname_ex, hostname)
+    except BaseException:
+        leave_out_twin()
+        raise
 
 
 def gethostbyaddr(ip_address: Any, /) -> tuple[str, list[str], list[str]]:
     """`socket.gethostbyaddr`; other threads run while the resolver works."""
-    return lookup_workers.run(_native_gethostbyaddr, ip_address)
+    try:
+        return lookup_workers.run(_native_gethostbyaddr, ip_address)
+    except BaseException:
+        leave_out_twin()
+        raise
 
 
 def getnameinfo(sockaddr: Any, flags: int, /) -> tuple[str, str]:
     """`socket.getnameinfo`; other threads run while the resolver works."""
-    return lookup_workers.run(_native_getnameinfo, sockaddr, flags)
+    try:
+        return lookup_workers.run(_native_getnameinfo, sockaddr, flags)
+    except BaseException:
+        leave_out_twin()
+        raise
 
 
 def resolve(sock: socket.socket, address: Any) -> Any:

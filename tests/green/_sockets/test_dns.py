@@ -259,3 +259,31 @@ def test_quick_ones_share_a_few_threads() -> None:
     """,
         False,
     )
+
+
+def test_an_error_shows_the_frames_that_it_shows_with_threads() -> None:
+    same_output("""
+    def frames(function, *args):
+        try:
+            function(*args)
+        except Exception as exc:
+            shown = [frame.name for frame in traceback.extract_tb(exc.__traceback__)]
+            # Before CPython 3.11 no frame can leave a traceback.
+            print(function.__name__, args, repr(exc), sys.version_info < (3, 11) or shown)
+
+    for function in (socket.gethostbyname, socket.gethostbyname_ex, socket.gethostbyaddr):
+        for name in ("no-such-host.invalid", "a" * 300):
+            frames(function, name)
+    frames(socket.gethostbyaddr, 5)
+    for name in ("no-such-host.invalid", "a" * 300):
+        frames(socket.getaddrinfo, name, 80)
+    for address in (("no-such-host.invalid", 80), ("a" * 300, 80), ("127.0.0.1",), 5):
+        frames(socket.getnameinfo, address, 0)
+
+    argument = "an address" + str(len(sys.argv))
+    held = sys.getrefcount(argument)
+    try:
+        socket.getnameinfo(argument, 0)
+    except TypeError:
+        print(sys.version_info < (3, 11) or sys.getrefcount(argument) - held)
+    """)
