@@ -29,6 +29,7 @@ from greenify.integrations.gunicorn.connections import (
     Parked,
     Parking,
 )
+from greenify.integrations.gunicorn.savings import save
 from greenify.integrations.late_patch import patch_late
 from greenify.semaphores import Semaphore
 from greenify.task import sleep, spawn
@@ -93,6 +94,7 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
             and getattr(self.cfg, "protocol", "http") == "http"
             and "h2" not in getattr(self.cfg, "http_protocols", ())
         )
+        save(self.cfg)
         super().init_process()
 
     def _patch(self) -> None:
@@ -208,14 +210,16 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
                 sleep(0)  # the next one may be for another worker, which has less to do
 
     def _start(self, connection: Connection, listener: Listener, address: Any) -> None:
-        threading.Thread(
+        self._connections.add(connection)
+        thread = threading.Thread(
             target=self._serve, args=(connection, listener, address), daemon=True
-        ).start()
+        )
+        # Who starts a thread waits until it runs, a whole round under load: let that be somebody else.
+        spawn(thread.start)
 
     def _serve(self, connection: Connection, listener: Listener, address: Any) -> None:
         client: Any = connection.sock
         self._here.connection = connection
-        self._connections.add(connection)
         try:
             client.setblocking(True)
             if self._tls is not None:

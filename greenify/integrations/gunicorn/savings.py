@@ -1,0 +1,123 @@
+"""What gunicorn computes anew for each request and need not, with the same bytes on the wire.
+
+What is exchanged here is exchanged in the worker's process only: the master has forked it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from gunicorn import util
+from gunicorn.config import Config
+from gunicorn.http import message, wsgi
+
+__all__ = ["JoinedResponse", "save", "settle"]
+
+#: Of how many peers it is remembered whether they are trusted proxies.
+_PEERS = 4096
+
+
+def save(cfg: Config) -> None:
+    """Let requests cost less in this process from now on.
+
+    Args:
+        cfg: the worker's.
+    """
+    settle(cfg)
+    wsgi.Response = JoinedResponse
+    util.http_date = _Date(util.http_date)
+    # Private, and not in every version of gunicorn.
+    if hasattr(message, "_ip_in_allow_list"):
+        message._ip_in_allow_list = _remembered(message._ip_in_allow_list)
+
+
+class _Date:
+    """gunicorn's date of a header, made once a second."""
+
+    def __init__(self, make: Any) -> None:
+        self._make = make
+        self._second = -1
+        self._date = ""
+
+    def __call__(self, timestamp: float | None = None) -> str:
+        if timestamp is not None:
+            return str(self._make(timestamp))
+        second = int(time.time())
+        if second != self._second:
+            # In this order, for those who are in here meanwhile.
+            self._date, self._second = self._make(second), second
+        return self._date
+
+
+def _remembered(is_allowed: Any) -> Any:
+    answers: dict[tuple[str, ...], bool] = {}
+
+    def in_allow_list(ip: str, allowed: Iterable[str], networks: Iterable[Any]) -> bool:
+        # The networks are what the configuration has made of the list.
+        key = (ip, *allowed)
+        answer = answers.get(key)
+        if answer is None:
+            if len(answers) >= _PEERS:
+                answers.clear()
+            answer = answers[key] = bool(is_allowed(ip, allowed, networks))
+        return answer
+
+    return in_allow_list
+
+
+class _Held(list[bytes]):
+    """Stands for the socket while the head and the first piece of an answer are made."""
+
+    sendall = list.append
+
+
+class JoinedResponse(wsgi.Response):  # type: ignore[misc]
+    """gunicorn's answer, whose head leaves with the first piece of the body instead of before it.
+
+    A system call less, a fifth of an answer that is made at once, and the peer is woken once.
+    """
+
+    sock: Any
+
+    def write(self, arg: bytes) -> None:
+        """Send a piece of the body, as WSGI asks: it is on its way when this returns.
+
+        Args:
+            arg: the piece; empty, only the head is sent.
+
+        Raises:
+            TypeError: `arg` is not bytes; the head has been sent then.
+            OSError: from the socket.
+        """
+        if self.headers_sent:
+            super().write(arg)
+            return
+        sock = self.sock
+        held = self.sock = _Held()
+        try:
+            super().write(arg)
+        finally:
+            self.sock = sock
+            if held:
+                sock.sendall(b"".join(held))
+
+
+def settle(cfg: Config) -> None:
+    """Have the settings found as attributes: gunicorn looks up some twenty per request by way of a method.
+
+    Args:
+        cfg: of a worker.  What its `set` changes later is seen.
+    """
+    values = {name: setting.get() for name, setting in cfg.settings.items()}
+    # What the class has as a property is computed from settings.
+    values = {name: value for name, value in values.items() if not hasattr(type(cfg), name)}
+    plain = cfg.set
+
+    def set_setting(name: str, value: Any) -> None:
+        plain(name, value)
+        if name in values:
+            cfg.__dict__[name] = cfg.settings[name].get()
+
+    cfg.__dict__.update(values, set=set_setting)

@@ -1,0 +1,231 @@
+"""What requests are spared of under the worker, held against gunicorn's own classes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from gunicorn import util
+from gunicorn.config import Config
+from gunicorn.http import message, wsgi
+
+from greenify.integrations.gunicorn import savings
+
+
+class _Request:
+    def __init__(self, method: str = "GET", version: tuple[int, int] = (1, 1)) -> None:
+        self.method = method
+        self.version = version
+
+    def should_close(self) -> bool:
+        return False
+
+
+class _Wire:
+    """Keeps what is sent, call by call."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def sendall(self, data: bytes) -> None:
+        self.sent.append(data)
+
+
+class _Broken(_Wire):
+    def sendall(self, data: bytes) -> None:
+        raise BrokenPipeError
+
+
+_Answer = Callable[[Any], object]
+
+
+def _started(response: Any, *headers: tuple[str, str], status: str = "200 OK") -> Any:
+    return response.start_response(status, list(headers))
+
+
+def _one_piece(response: Any) -> None:
+    _started(response, ("Content-Length", "4"))
+    response.write(b"four")
+
+
+def _pieces(response: Any) -> None:
+    _started(response, ("Content-Length", "4"))
+    response.write(b"fo")
+    response.write(b"ur")
+
+
+def _too_long(response: Any) -> None:
+    _started(response, ("Content-Length", "4"))
+    response.write(b"fourteen")
+    response.write(b"more")
+
+
+def _chunked(response: Any) -> None:
+    _started(response)
+    response.write(b"one")
+    response.write(b"two")
+
+
+def _empty_first(response: Any) -> None:
+    _started(response)
+    response.write(b"")
+    response.write(b"two")
+
+
+def _by_the_callable(response: Any) -> None:
+    write = _started(response, ("Content-Type", "text/plain"))
+    write(b"one")
+
+
+def _nothing(response: Any) -> None:
+    _started(response, ("Content-Length", "0"))
+
+
+def _without_body(response: Any) -> None:
+    _started(response, status="204 No Content")
+    response.write(b"dropped")
+
+
+def _text(response: Any) -> None:
+    _started(response, ("Content-Length", "4"))
+    with pytest.raises(TypeError, match="is not a byte"):
+        response.write("four")
+
+
+def _closing(response: Any) -> None:
+    response.force_close()
+    _started(response)
+    response.write(b"last")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        _one_piece,
+        _pieces,
+        _too_long,
+        _chunked,
+        _empty_first,
+        _by_the_callable,
+        _nothing,
+        _without_body,
+        _text,
+        _closing,
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("version", [(1, 0), (1, 1)])
+def test_the_same_bytes(
+    monkeypatch: pytest.MonkeyPatch, answer: _Answer, method: str, version: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(util, "http_date", lambda: "today")
+    wires = []
+    for cls in wsgi.Response, savings.JoinedResponse:
+        wire = _Wire()
+        response = cls(_Request(method, version), wire, Config())
+        answer(response)
+        assert response.sock is wire
+        response.close()
+        wires.append(wire.sent)
+    plain, joined = wires
+    assert b"".join(joined) == b"".join(plain)
+    assert len(joined) <= len(plain)
+
+
+def test_the_head_leaves_with_the_first_piece() -> None:
+    wire = _Wire()
+    response = savings.JoinedResponse(_Request(), wire, Config())
+    _started(response, ("Content-Length", "4"))
+    assert not wire.sent
+    response.write(b"fo")
+    assert len(wire.sent) == 1
+    assert wire.sent[0].endswith(b"\r\n\r\nfo")
+    response.write(b"ur")
+    assert wire.sent[1:] == [b"ur"]
+
+
+def test_a_peer_that_has_gone() -> None:
+    wire = _Broken()
+    response = savings.JoinedResponse(_Request(), wire, Config())
+    _started(response, ("Content-Length", "4"))
+    with pytest.raises(BrokenPipeError):
+        response.write(b"four")
+    assert response.sock is wire
+
+
+def test_settings_are_what_they_were() -> None:
+    cfg, plain = Config(), Config()
+    for one in cfg, plain:
+        one.set("bind", "127.0.0.1:1")
+        one.set("proc_name", "x")
+    savings.settle(cfg)
+    for name in plain.settings:
+        found, expected = getattr(cfg, name), getattr(plain, name)
+        # A function of a class is another one for each configuration.
+        assert found == expected or getattr(found, "__func__", found) == getattr(
+            expected, "__func__", 0
+        )
+    assert cfg.address == plain.address
+    assert "keepalive" in vars(cfg)
+    cfg.set("keepalive", 7)
+    cfg.set("bind", "127.0.0.1:2")
+    assert cfg.keepalive == 7
+    assert cfg.address == [("127.0.0.1", 2)]
+    with pytest.raises(AttributeError, match="Invalid access"):
+        cfg.keepalive = 8
+    with pytest.raises(AttributeError, match="No configuration setting"):
+        cfg.keepalife  # noqa: B018
+
+
+@pytest.fixture
+def saving(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(util, "http_date", util.http_date)
+    monkeypatch.setattr(wsgi, "Response", wsgi.Response)
+    if hasattr(message, "_ip_in_allow_list"):
+        monkeypatch.setattr(message, "_ip_in_allow_list", message._ip_in_allow_list)
+    savings.save(Config())
+    yield
+
+
+def test_the_date_is_made_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    plain = util.http_date
+
+    def make(timestamp: float) -> str:
+        made.append(timestamp)
+        return str(plain(timestamp))
+
+    date = savings._Date(make)
+    now = [1e9]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    assert date() == plain(1e9)
+    now[0] += 0.9
+    assert date() == plain(1e9)
+    assert len(made) == 1
+    now[0] += 0.2
+    assert date() == plain(1e9 + 1)
+    now[0] -= 100  # the clock is set back
+    assert date() == plain(now[0])
+    assert date(0.0) == plain(0.0)
+
+
+@pytest.mark.usefixtures("saving")
+@pytest.mark.skipif(
+    not hasattr(message, "_ip_in_allow_list"), reason="this gunicorn has no _ip_in_allow_list"
+)
+def test_trusted_peers() -> None:
+    cfg = Config()
+    cfg.set("forwarded_allow_ips", "10.0.0.0/8,::1")
+    networks = cfg.forwarded_allow_networks()
+    other = Config().forwarded_allow_networks()
+    for _ in range(2):
+        for ip, answer in ("10.1.2.3", True), ("11.1.2.3", False), ("::1", True), ("", False):
+            allowed = cfg.forwarded_allow_ips
+            assert message._ip_in_allow_list(ip, allowed, networks) is answer
+        assert not message._ip_in_allow_list("10.1.2.3", ["127.0.0.1", "::1"], other)
+        assert message._ip_in_allow_list("10.1.2.3", ["*"], [])
+    for number in range(savings._PEERS + 10):  # more than are remembered
+        ip = f"10.0.{number >> 8}.{number & 255}"
+        assert message._ip_in_allow_list(ip, cfg.forwarded_allow_ips, networks)
