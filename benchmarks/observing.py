@@ -1,9 +1,9 @@
-"""What observing costs: ``python -m benchmarks.observing [-r ROUNDS]``.
+"""What observing costs: ``python -m benchmarks.observing [-r ROUNDS] [-o WORKLOAD]``.
 
 The rows of the tables come from one process for each layer.  A watch costs less than such processes differ
-by, the more so on a machine that does something else as well.  So here one process measures without, with the
-watch and with the trace by turns, in random order, and compares those of the same round: by the clock, and by
-the processor time of all its threads, which says the same on a busy machine.
+by, the more so on a machine that does something else as well.  So here one process measures without, with
+``--inspect``, with the watch and with the trace by turns, in random order, and compares those of the same
+round: by the clock, and by the processor time of all its threads, which says the same on a busy machine.
 """
 
 # ruff: noqa: E402 - the patch comes first, as in a program
@@ -11,6 +11,7 @@ the processor time of all its threads, which says the same on a busy machine.
 from __future__ import annotations
 
 import greenify
+import greenify.inspect
 
 greenify.patch_all()
 
@@ -20,7 +21,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from statistics import median
 
 from benchmarks.resources import RESOURCES
@@ -31,8 +32,19 @@ __all__ = ["main"]
 
 _Way = Callable[[], contextlib.AbstractContextManager[object]]
 
+
+@contextlib.contextmanager
+def _inspected() -> Iterator[None]:
+    greenify.inspect.listen()
+    try:
+        yield
+    finally:
+        greenify.inspect.close()
+
+
 _WAYS: dict[str, _Way] = {
     "off": contextlib.nullcontext,
+    "inspect": _inspected,
     "watch": lambda: greenify.watch(0.1, lambda report: None),
     "trace": lambda: greenify.trace(os.devnull),
 }
@@ -74,12 +86,18 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.observing", description=__doc__)
     parser.add_argument("-r", "--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("-o", "--only", default="", help="what the workload's name begins with")
+    asked = parser.parse_args()
+    rounds, only = asked.rounds, asked.only
     print(f"Python {sys.version.split()[0]}, {rounds} rounds")
-    _compare("switch", lambda: scheduling.switch(20_000), rounds * 2)
     with RESOURCES["nginx"]() as nginx:
-        _compare("requests-keep-alive", lambda: web.keep_alive(1000, nginx), rounds)
-        _compare("requests-fresh", lambda: web.fresh(800, nginx), rounds)
+        for name, run, times in (
+            ("switch", lambda: scheduling.switch(20_000), rounds * 2),
+            ("requests-keep-alive", lambda: web.keep_alive(1000, nginx), rounds),
+            ("requests-fresh", lambda: web.fresh(800, nginx), rounds),
+        ):
+            if name.startswith(only):
+                _compare(name, run, times)
 
 
 if __name__ == "__main__":

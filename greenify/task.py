@@ -33,7 +33,10 @@ sleep = core.sleep
 class _TaskGreenlet(greenlet):
     """The greenlet of a task: a thread in the sense of `greenify.identity`."""
 
-    __slots__ = ("greenify_track", "hub", "ident", "locals", "task")  # the first one is for a trace
+    # The first three are for a trace, and for who asks from outside (`inspect.since`).
+    __slots__ = (
+        "greenify_track", "greenify_waits", "greenify_woken", "hub", "ident", "locals", "task",
+    )  # fmt: skip
 
     def __init__(self, hub: core.Hub, owner: Task[Any]) -> None:
         greenlet.__init__(self, None, hub.greenlet)

@@ -193,11 +193,14 @@ _ATOMIC = frozenset(
         "greenify.green._threads.queue_methods",
         "greenify.green._threads.reprs",
         "greenify.green._threads.switches",
+        "greenify.inspect.since",
         "greenify.locks",
         "greenify.queue",
         "greenify.simple_queue",
         "greenify.tokens",
+        "greenify.tracing.record",
         "greenify.tracing.recording",
+        "greenify.tracing.wakes",
     }
 )
 

@@ -21,7 +21,7 @@ from greenify.core import descriptors, placement, registry, waiters
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.fork import fork_hooks
 from greenify.core.native import start_hidden
-from greenify.inspect import starts
+from greenify.inspect import since, starts
 from greenify.inspect.answers import answer
 from greenify.inspect.places import directory, peer_uid, socket_name
 
@@ -264,7 +264,8 @@ def listen() -> str:
 
     Opens a socket that nobody else may use, and starts a native thread that answers.  Any thread may call it;
     a second call does nothing.  It ends with the process, or by `close`; a forked child has a socket of its
-    own.  From here on, starts of threads and tasks are written down, for ``tree``.
+    own.  From here on it is written down who starts whom, for ``tree``, and since when each thread and task
+    waits or is ready, which costs a wait and its end two tenths of a microsecond to four.
 
     Returns:
         The socket's path.
@@ -281,6 +282,7 @@ def listen() -> str:
         for hub in tuple(registry.hubs):
             _hide(hub)
         starts.record()
+        since.note()
     return _server.path
 
 
@@ -307,6 +309,7 @@ def close() -> None:
     global _server
     server, _server = _server, None
     if server is not None:
+        since.forget()
         server.stop()
         for hub in tuple(registry.hubs):
             hub.private_fds.difference_update(server.fds)
@@ -334,6 +337,7 @@ def _after_in_child() -> None:
     global _server
     server, _server = _server, None
     if server is not None:
+        since.forget()
         server.release()
         try:
             listen()

@@ -20,6 +20,7 @@ from greenify.inspect.frames import Place, frames_of, place_of, stack_of, user_f
 from greenify.inspect.names import name_of
 from greenify.inspect.owners import add_holders, cycles
 from greenify.inspect.record import Wait
+from greenify.inspect.since import since_of
 from greenify.inspect.starts import start_of
 from greenify.inspect.waits import wait_in
 
@@ -51,8 +52,9 @@ class Row:
         parent: the identifier of who has started it, if that is known.
         started: the line that has started it, if that is known.
         group: of a task in a `TaskGroup`, the identifier of who has opened that.
-        since: the `time.monotonic` time since when it is ready or waits; None if that is not known: nobody
-            notes it unless a trace is on.
+        since: the `time.monotonic` time since when it is ready, waits, or has been started and not run; or
+            None: it is noted from `listen` on, or while a trace is on, and of what has begun before it is not
+            known.  Who has been woken, has looked and waits on, waits since then.
     """
 
     ident: int
@@ -137,11 +139,13 @@ class _Looking:
             if g.dead:
                 continue
             kind = main_kind if g is hub.main else "task" if hasattr(g, "task") else "thread"
-            self.greenlet(hub, g, kind, id(g) in ready, me)
+            self.greenlet(hub, g, kind, ready, me)
 
-    def greenlet(self, hub: Any, g: Any, kind: str, ready: bool, me: greenlet | None) -> None:
+    def greenlet(self, hub: Any, g: Any, kind: str, ready: set[int], me: greenlet | None) -> None:
         frame: FrameType | None = g.gr_frame
         wait: Wait | None = None
+        waiter = g
+        queued = False
         if frame is not None and g is not me:
             wait = wait_in(frame)
             if wait is None:
@@ -151,8 +155,10 @@ class _Looking:
                     inner = leaf.gr_frame
                     wait = None if inner is None else wait_in(inner)
                     frame = inner or frame
+                    waiter = leaf
             self.find_loops(frame, g)
-            state = "ready" if ready or wait is None else "waiting"
+            queued = id(g) in ready or id(waiter) in ready
+            state = "ready" if queued or wait is None else "waiting"
         elif not g and g is not hub.main:
             state = "new"
         else:
@@ -188,7 +194,7 @@ class _Looking:
             parent=owner if start is None else start.ident,
             started=started,
             group=owner,
-            since=_since(g, state),
+            since=None if state == "running" else _since(g, waiter, frame, state, queued),
         )
         self.add(row, frame, g)
 
@@ -236,8 +242,11 @@ class _Looking:
                 self.greenlets.append(None)
 
 
-def _since(g: Any, state: str) -> float | None:
-    """Since when a thread is in its state, from the track that a trace that is on keeps for it."""
+def _since(g: Any, waiter: Any, frame: FrameType | None, state: str, queued: bool) -> float | None:
+    """Since when a thread is in its state, as noted for `listen` or by the track of a trace."""
+    noted = since_of(waiter, frame, state, queued)
+    if noted is not None:
+        return noted
     track = getattr(g, "greenify_track", None)
     if track is None:
         return None

@@ -10,7 +10,7 @@ from greenify.core.workers import Workers
 from greenify.green._foreign.calls import Call
 from greenify.identity import current_thread_greenlet
 from greenify.inspect.names import function_name, name_of
-from greenify.tracing.recording import Record
+from greenify.tracing.record import Record
 
 __all__ = ["leave", "watch"]
 

@@ -20,7 +20,8 @@ from greenify.core.fork import fork_hooks
 from greenify.core.hub import Hub
 from greenify.errors import GreenifyError
 from greenify.tracing import native_calls, wire
-from greenify.tracing.recording import Record, Watched
+from greenify.tracing.record import Record
+from greenify.tracing.recording import Watched
 from greenify.tracing.sinks import FileSink, Packer, Ring
 
 __all__ = ["Trace", "current_trace", "trace", "with_number"]

@@ -112,9 +112,11 @@ class GreenThread(greenlet):
     stays in ``hub.spares`` for another one, unless somebody might notice.
     """
 
-    # `greenify_track` is a trace's: CPython 3.11 takes four times as long for an attribute in a dictionary.
+    # `greenify_track` is a trace's, two others are for who asks from outside (`inspect.since`): CPython 3.11
+    # takes four times as long for an attribute in a dictionary.
     __slots__ = (
-        "_args", "_function", "_kwargs", "_lives", "end", "greenify_track", "hub", "ident", "locals",
+        "_args", "_function", "_kwargs", "_lives", "end", "greenify_track", "greenify_waits",
+        "greenify_woken", "hub", "ident", "locals",
     )  # fmt: skip
 
     # Set when a raw greenlet is known to have run inside of this one: it may be suspended, and would go on as
