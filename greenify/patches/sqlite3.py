@@ -1,4 +1,4 @@
-"""`sqlite3`: waiting for a database that another connection has locked.
+"""`sqlite3`: waiting for a database that another connection has locked, and `check_same_thread`.
 
 It is patched when the program imports it.  What computes in SQLite (a long query) keeps the other threads
 waiting; `docs/howto/databases.md` says how such a connection gets a native thread.
@@ -6,6 +6,7 @@ waiting; `docs/howto/databases.md` says how such a connection gets a native thre
 
 from __future__ import annotations
 
+import sys
 import warnings
 from functools import partial
 from types import ModuleType
@@ -23,9 +24,17 @@ __all__ = ["PATCHES", "finish"]
 PATCHES: tuple[Patch, ...] = ()
 
 
-def _patch(journal: Journal, module: ModuleType) -> None:
+def _patch(journal: Journal, earlier: bool, module: ModuleType) -> None:
     # ctypes, which few programs need otherwise.
     from greenify.green._foreign.sqlite_sleep import NotFound, make_cooperative
+    from greenify.green._foreign.sqlite_threads import follow_threads
+
+    try:
+        forget = follow_threads(module, earlier)
+    except NotFound:
+        pass  # CPython 3.10: native threads only are told apart
+    else:
+        journal.apply("sqlite3", (), lambda journal: journal.on_undo(forget))
 
     try:
         take_back = make_cooperative(getattr(module, "__file__", None))
@@ -42,4 +51,4 @@ def _patch(journal: Journal, module: ModuleType) -> None:
 
 def finish(journal: Journal) -> None:
     """Patch SQLite now if it has been imported, else when it is."""
-    when_imported(journal, "_sqlite3", partial(_patch, journal))
+    when_imported(journal, "_sqlite3", partial(_patch, journal, "_sqlite3" in sys.modules))

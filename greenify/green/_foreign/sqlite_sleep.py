@@ -12,19 +12,20 @@ from __future__ import annotations
 import _thread
 import atexit
 import ctypes
-import time
 from collections.abc import Callable
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent
 
 from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 from greenify.core.entries import Throw
+
+# What `_thread` has natively: this is imported when the program imports sqlite3, after the patch.
+from greenify.core.native import _start_native
 
 __all__ = ["NotFound", "make_cooperative"]
 
-_monotonic = time.monotonic
-_start_native = _thread.start_new_thread
 _interrupt_main: Any = _thread.interrupt_main
 
 _SLEEP = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)

@@ -300,25 +300,3 @@ def test_restore() -> None:
     """,
         "patch_all",
     )
-
-
-@both_modes
-def test_check_same_thread(mode: Mode) -> None:
-    """It asks for the operating system's thread: green ones share a connection, native ones do not."""
-    run(
-        """
-    import sqlite3
-    db = sqlite3.connect(":memory:")
-    def ask():
-        try:
-            return db.execute("select 1").fetchone()
-        except sqlite3.ProgrammingError as exc:
-            return type(exc)
-    assert Thread(ask).end() == ((1,) if PATCHED else sqlite3.ProgrammingError)
-    if PATCHED:
-        import greenify
-        assert greenify.run_in_thread(ask) is sqlite3.ProgrammingError
-    db.close()
-    """,
-        mode,
-    )
