@@ -104,3 +104,28 @@ def test_pool(mode: Mode) -> None:
         assert [each.result(30) for each in talks] == ["hello"] * 2
     """
     check(code, mode)
+
+
+@BOTH
+def test_the_name_of_the_thread_that_runs_it(mode: Mode) -> None:
+    """What another interpreter asks the operating system for is the caller's name."""
+    code = """
+    import _thread
+    from concurrent import interpreters
+    interpreter = interpreters.create()
+
+    def name():
+        import _thread
+        return _thread._get_name()
+
+    mine = name()
+    assert interpreter.call(name) == mine
+    found = []
+    thread = threading.Thread(target=lambda: found.append(interpreter.call(name)), name="the caller of it")
+    thread.start()
+    thread.join()
+    assert found == ["the caller of it"[: _thread._NAME_MAXLEN]], found
+    assert interpreter.call(name) == mine
+    interpreter.close()
+    """
+    check(code, mode)

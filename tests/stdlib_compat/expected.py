@@ -62,6 +62,11 @@ EXPECTED: tuple[Row, ...] = (
         versions=("3.15",),
         lingers=True,  # a thread that sleeps for a day
     ),
+    Row(
+        "test_concurrent_futures.test_thread_pool.ThreadPoolExecutorTest.test_process_fork_from_a_threadpool",
+        "asserts that a fork warns of other OS threads (DeprecationWarning): there are none",
+        versions=("3.14", "3.15"),
+    ),
     # Blocking calls are Python functions.
     Row(
         "test_socket.GeneralModuleTests.testRefCountGetNameInfo",

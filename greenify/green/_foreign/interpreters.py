@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from greenify.green._foreign import hand_over
+from greenify.green._threads.names import under_own_name
 
 __all__ = ["REPLACED"]
 
@@ -24,7 +25,7 @@ _NAMES = ("call", "create", "destroy", "exec", "run_func", "run_string")
 
 def _handing_over(native: Any) -> Any:
     def function(*args: Any, **kwargs: Any) -> Any:
-        return hand_over(native, *args, **kwargs)
+        return hand_over(under_own_name, native, *args, **kwargs)
 
     return function
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import _thread
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from greenify.green._threads.thread import GreenThread
 from greenify.identity import current_thread_greenlet
 
-__all__ = ["get_name", "set_name"]
+__all__ = ["get_name", "set_name", "under_own_name"]
 
 _native_set_name: Any = getattr(_thread, "set_name", None)
 _native_get_name: Any = getattr(_thread, "_get_name", None)
@@ -41,3 +42,19 @@ def get_name() -> str:
         return found
     name: str = _native_get_name()
     return name
+
+
+def under_own_name(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call ``function(*args, **kwargs)`` on a native thread that has the caller's name meanwhile.
+
+    For what asks the operating system, as code in another interpreter does.
+    """
+    thread = current_thread_greenlet()
+    if not isinstance(thread, GreenThread) or "os_name" not in vars(thread):
+        return function(*args, **kwargs)
+    before = _native_get_name()
+    _native_set_name(vars(thread)["os_name"])
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _native_set_name(before)
