@@ -14,7 +14,7 @@ from greenlet import greenlet
 
 from greenify.core.bare import BareLoop, BarePair
 from greenify.core.clock import monotonic as _monotonic
-from greenify.core.descriptors import DescriptorSet
+from greenify.core.descriptor_set import DescriptorSet
 from greenify.core.entries import Call, Failure, MainInterrupt, Mark, Throw
 from greenify.core.guests import invitations, invite
 from greenify.core.kernel_queue import EAGER_EVENTS, READ_EVENTS, WRITE_EVENTS

@@ -32,7 +32,7 @@ from greenlet import getcurrent, greenlet
 from greenify.core.bare import BareLoop, BarePair, BareQueue
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.cycle import END, ROUNDS, Cycle
-from greenify.core.descriptors import DescriptorSet
+from greenify.core.descriptor_set import DescriptorSet
 from greenify.core.entries import Call, MainInterrupt
 from greenify.core.loop import Loop
 from greenify.core.resources import Resources

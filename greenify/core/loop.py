@@ -4,7 +4,7 @@ Everything else in greenify sees a `Loop`, which sleeps in libuv until a descrip
 deadline has come.  Two facts about pyuv 1.4.0 shape it:
 
 * libuv aborts the process when a descriptor that it polls is closed or reused behind its back.  So libuv
-  polls exactly one descriptor of ours: the hub's own edge-triggered kernel queue (`descriptors.py`),
+  polls exactly one descriptor of ours: the hub's own edge-triggered kernel queue (`descriptor_set.py`),
   which the kernel nests, and which raises exceptions where libuv would abort.
 * Python code called from inside ``uv_run`` could re-enter it (a garbage collection there may run any
   ``__del__``).  So the callbacks given to libuv are C callables that do nothing, and the hub looks at

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import GreenletExit, greenlet
 
 from greenify.core.bare import SHORTAGES, BareLoop, BarePair
-from greenify.core.descriptors import DescriptorSet
+from greenify.core.descriptor_set import DescriptorSet
 from greenify.core.kernel_queue import make_queue
 from greenify.core.loop import Loop
 from greenify.core.placement import high_numbers

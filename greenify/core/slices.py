@@ -63,7 +63,7 @@ _DEPTH = 40
 
 # Modules of ours in which a thread's own code runs: everything above them is the user's.
 _BOTTOM = (
-    "greenify.green._threads.thread.",
+    "greenify.green._threads.green_thread.",
     "greenify.green._threads.threading.",
     "greenify.task.",
     "greenify.futures.",

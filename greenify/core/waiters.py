@@ -155,6 +155,7 @@ def _waits(frame: FrameType) -> bool:
 _WAITING = frozenset(
     {
         "greenify.core.cycle",
+        "greenify.core.descriptor_set",
         "greenify.core.descriptors",
         "greenify.core.hub",
         "greenify.core.waiters",

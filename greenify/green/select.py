@@ -1,9 +1,9 @@
 """The cooperative twin of `select`: select, poll, epoll and, where the platform has it, kqueue.
 
 Every call makes the native call with a zero time-out first, so errors are the kernel's and the interpreter's
-own.  If nothing is ready, the greenlet waits on its hub for the events in question (`interests.py`); epoll
-and kqueue, in `kernel_queues.py`, can be waited on themselves.  A zero time-out lets the other greenlets run
-once, for the sake of loops that poll.
+own.  If nothing is ready, the greenlet waits on its hub for the events in question (`_selecting/waits.py`);
+epoll and kqueue, in `kernel_queues.py`, can be waited on themselves.  A zero time-out lets the other
+greenlets run once, for the sake of loops that poll.
 
 An OS thread that is not the main one and runs no hub makes the plain native call.
 """
@@ -21,8 +21,8 @@ from greenify.core.timers import LONGEST
 from greenify.core.tracebacks import leave_out_twin
 from greenify.green._copies.builtin import bound_twin, stands_for
 from greenify.green._copies.rest import complete
-from greenify.green._selecting.interests import Closed, alone, until
 from greenify.green._selecting.kernel_queues import number_of
+from greenify.green._selecting.waits import Closed, alone, until
 from greenify.pickling import refuse_to_pickle
 
 __all__ = ["Poll", "error", "poll", "select"]

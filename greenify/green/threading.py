@@ -23,6 +23,7 @@ from greenify.green._threads.conditions import (
     event_attributes,
 )
 from greenify.green._threads.dummies import forget_dummies
+from greenify.green._threads.green_thread import GreenThread
 from greenify.green._threads.main_thread import set_main_thread
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 def _set_sentinel() -> thread.Lock:
     # The main thread's is the original's.
-    return thread.set_sentinel() if isinstance(getcurrent(), thread.GreenThread) else thread.Lock()
+    return thread.set_sentinel() if isinstance(getcurrent(), GreenThread) else thread.Lock()
 
 
 def _primitives() -> ModuleType:

@@ -17,7 +17,7 @@ import os
 import signal
 from typing import Any
 
-from greenify.core import descriptors, placement, registry, waiters
+from greenify.core import descriptor_set, placement, registry, waiters
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.fork import fork_hooks
 from greenify.core.native import start_hidden
@@ -27,7 +27,7 @@ from greenify.inspect.places import directory, peer_uid, socket_name
 
 __all__ = ["close", "listen"]
 
-_poll = descriptors._poll
+_poll = descriptor_set._poll
 _close = os.close
 _read = os.read
 _write = os.write

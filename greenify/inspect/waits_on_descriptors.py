@@ -69,6 +69,7 @@ def _descriptor(fd: int, writing: bool, until: float | None) -> Wait:
 
 
 @describes("greenify.core.descriptors", "wait")
+@describes("greenify.core.descriptor_set", "wait")
 def _side(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
     owner = names["self"]
     if "fd" in names:  # of a set of descriptors
@@ -227,12 +228,12 @@ def _select_text(what: str, fds: Iterable[int], until: float | None) -> Wait:
     return Wait(what, f"{what} of {fds_text(listed)}", until, facts={"fds": listed})
 
 
-@describes("greenify.green._selecting.interests", "alone")
+@describes("greenify.green._selecting.waits", "alone")
 def _alone(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
     return _select_text("poll", [names["fd"]], names["deadline"])
 
 
-@describes("greenify.green._selecting.interests", "until", "until_on_thread")
+@describes("greenify.green._selecting.waits", "until", "until_on_thread")
 def _until(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
     return _select_text("poll", tuple(names["masks"]), names["deadline"])
 

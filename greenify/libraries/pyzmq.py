@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from greenify import core
 from greenify.core import registry, waiters
 from greenify.green._foreign import hand_over, zmq_proxies
-from greenify.green._selecting.interests import until
+from greenify.green._selecting.waits import until
 from greenify.libraries.record import Library
 from greenify.libraries.remedies import instead, like
 

@@ -6,6 +6,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from greenify.green import signal as green
+from greenify.green._threads import signal_masks as masks
 from greenify.patches.record import Patch
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _replaced: dict[str, Any] = {
     "getitimer": green.getitimer,
     "pthread_kill": green.pthread_kill,
     "raise_signal": green.raise_signal,
-    "pthread_sigmask": green.pthread_sigmask,
+    "pthread_sigmask": masks.pthread_sigmask,
 }
 if hasattr(signal, "sigtimedwait"):
     _replaced |= {
@@ -38,5 +39,5 @@ def finish(journal: Journal) -> None:
     """Wrap the handlers that are installed already (at least Python's own for SIGINT); mind the mask."""
     journal.on_undo(green.unwrap_handlers)
     green.wrap_handlers()
-    journal.on_undo(green.give_back_slices)
-    green.keep_slices()
+    journal.on_undo(masks.give_back_slices)
+    masks.keep_slices()

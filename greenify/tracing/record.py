@@ -20,7 +20,7 @@ from greenlet import getcurrent
 from greenify.core.clock import monotonic_ns as _clock
 from greenify.core.hub import Hub
 from greenify.core.registry import _get_ident
-from greenify.green._threads.thread import GreenThread
+from greenify.green._threads.green_thread import GreenThread
 from greenify.inspect.names import name_by_ident, name_of
 from greenify.tracing import wire
 from greenify.tracing.tracks import (

@@ -13,7 +13,7 @@ from greenlet import getcurrent, greenlet
 
 from greenify.core.entries import Throw
 from greenify.core.hub import Hub
-from greenify.green._threads.thread import GreenThread
+from greenify.green._threads.green_thread import GreenThread
 from greenify.tracing.record import ATTRIBUTE, LIFE, log
 from greenify.tracing.tracks import QUEUED, RUNNING, WAITING, Track
 

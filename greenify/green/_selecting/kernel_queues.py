@@ -18,7 +18,8 @@ from greenify.core.hub import Hub
 from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.core.tracebacks import leave_out_twin
 from greenify.green._copies.builtin import stands_for
-from greenify.green._selecting.interests import REFUSALS, until_on_thread
+from greenify.green._selecting.interests import REFUSALS
+from greenify.green._selecting.waits import until_on_thread
 from greenify.pickling import refuse_to_pickle
 
 __all__ = ["number_of"]

@@ -12,7 +12,7 @@ from greenlet import getcurrent
 
 from greenify.core.hub import Hub
 from greenify.core.registry import hubs
-from greenify.green._threads.thread import GreenThread
+from greenify.green._threads.green_thread import GreenThread
 
 __all__ = ["make_set_async_exc"]
 

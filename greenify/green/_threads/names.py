@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from greenify.green._threads.thread import GreenThread
+from greenify.green._threads.green_thread import GreenThread
 from greenify.identity import current_thread_greenlet
 
 __all__ = ["get_name", "set_name", "under_own_name"]

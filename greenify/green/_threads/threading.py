@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from greenify.green._threads.thread import GreenThread
+    from greenify.green._threads.green_thread import GreenThread
 
 __all__: list[str] = []
 

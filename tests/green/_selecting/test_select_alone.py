@@ -17,7 +17,7 @@ from greenify import core
 from greenify.core.descriptors import Descriptor
 from greenify.core.kernel_queue import ONCE
 from greenify.green import select as green
-from greenify.green._selecting import interests
+from greenify.green._selecting import waits
 from greenify.task import spawn
 from tests.green._selecting.select_layers import GREEN, LONG, Layer, both, pipe, settle, tcp_pair
 
@@ -54,7 +54,7 @@ def no_list(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("this wait can do without an interest list")
 
-    monkeypatch.setattr(interests, "_interests", refuse)
+    monkeypatch.setattr(waits, "interests_of", refuse)
 
 
 @contextmanager

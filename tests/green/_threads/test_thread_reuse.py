@@ -131,7 +131,7 @@ assert found == [None] and not kept
     def test_a_late_exception_meets_nobody(self) -> None:
         run(
             """
-from greenify.green._threads.thread import GreenThread
+from greenify.green._threads.green_thread import GreenThread
 found = []
 def first():
     # It is on the ready queue when this thread ends, and when the next one waits.
@@ -181,7 +181,7 @@ assert not core.get_hub().tasks
             """
 import greenify
 from greenify import core
-from greenify.green._threads.thread import GreenThread
+from greenify.green._threads.green_thread import GreenThread
 native = greenify.original("threading")
 def in_a_native_thread():
     core.get_hub()
