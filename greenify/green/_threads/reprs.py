@@ -5,8 +5,6 @@ for each OS thread, and shows a container that is in it as ``[...]``.  While an 
 another green thread's `repr` of the same container would find it there.  So from such a wait on, until there
 is none, every switch of greenlets puts in place what the next one is showing.  A hub asks whether its list is
 empty whenever it is switched from (`Hub.next`); that is all it costs otherwise.
-
-Before CPython 3.11 nobody asks, for switches take no way through Python code there.
 """
 
 from __future__ import annotations
@@ -82,7 +80,7 @@ def _adopt(hub: Hub) -> None:
     # On the hub's OS thread.
     if not _allowed:
         hub.shown = ()
-    elif sys.version_info >= (3, 11):
+    else:
         reprs: _Reprs | None = getattr(_here, "reprs", None)
         if reprs is None:
             shown = _shown()
@@ -91,6 +89,9 @@ def _adopt(hub: Hub) -> None:
             reprs = _here.reprs = _Reprs(shown)
         hub.shown = reprs.shown
         hub.on_shown = reprs.follow
+        if sys.version_info < (3, 11):
+            # Otherwise the way to the hub's greenlet is one in C.
+            hub.next = hub.next_by_hub  # type: ignore[method-assign]
 
 
 def _shown() -> list[object] | None:

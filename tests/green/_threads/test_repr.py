@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 
 import pytest
@@ -50,20 +49,7 @@ all_see(Data(Slow()), "Data(item=<slow>)")
     )
 
 
-# Where switches take no way through Python code, nobody looks at what is being shown.
-needs_python_switches = pytest.mark.xfail(
-    sys.version_info < (3, 11), strict=True, reason="from CPython 3.11 on (docs/limits.md)"
-)
-in_all_modes = pytest.mark.parametrize(
-    "mode",
-    [
-        pytest.param(False, id="plain"),
-        pytest.param("patch_all", id="patched", marks=needs_python_switches),
-    ],
-)
-
-
-@in_all_modes
+@both_modes
 @pytest.mark.parametrize(
     ("made", "expected"),
     [
@@ -80,7 +66,6 @@ def test_the_interpreters_guard(made: str, expected: str, mode: Mode) -> None:
     run(SLOW + f"import collections\nshared = {made}\nall_see(shared, {expected!r})\n", mode)
 
 
-@needs_python_switches
 def test_switches_are_followed_only_meanwhile() -> None:
     run(
         SLOW
@@ -96,7 +81,6 @@ assert not core.get_hub().shown
     )
 
 
-@needs_python_switches
 def test_a_thread_that_is_killed_meanwhile() -> None:
     run(
         SLOW
@@ -123,7 +107,6 @@ assert not core.get_hub().shown
     )
 
 
-@needs_python_switches
 def test_a_callback_of_the_hub() -> None:
     run(
         SLOW
@@ -138,7 +121,6 @@ assert shown.get() == "[<slow>]"
     )
 
 
-@needs_python_switches
 def test_a_child_of_a_fork() -> None:
     run(
         SLOW
@@ -164,7 +146,6 @@ assert [thread.end() for thread in threads] == ["[<slow>]"] * 2
     )
 
 
-@needs_python_switches
 def test_in_another_os_thread() -> None:
     run(
         SLOW
