@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.behaviours.scenario import check_file
+from tests.green.programs import same_output
 from tests.support import Mode
 
 # In a file: children of `spawn` and `forkserver` import it.  The patch is a call there, so that they are
@@ -192,3 +193,40 @@ class TestMultiprocessing:
             main()
         """
         run(tmp_path, code, method, mode)
+
+
+def test_which_thread_of_the_process_has_a_lock() -> None:
+    """The C code goes by the OS thread, which green threads share."""
+    same_output("""
+    import multiprocessing
+    for make in (multiprocessing.Lock, multiprocessing.RLock, multiprocessing.Semaphore):
+        lock = make()
+        told = []
+
+        def tell():
+            condition = multiprocessing.Condition(lock)
+            told.append((repr(lock), lock._semlock._is_mine(), outcome(condition.wait, 0.01)))
+
+        def take():
+            lock.acquire()
+            tell()
+            taken.set()
+            go.wait(LONG)
+            tell()
+            lock.release()
+
+        taken, go = threading.Event(), threading.Event()
+        tell()
+        thread = Thread(take)
+        assert taken.wait(LONG)
+        tell()
+        go.set()
+        thread.end()
+        tell()
+        lock.acquire()
+        tell()
+        Thread(tell).end()
+        lock.release()
+        for each in (make.__name__, *told):
+            print(each)
+    """)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
+
 from tests.behaviours.scenario import ALL, BOTH, check
 from tests.support import Mode
 
@@ -174,5 +178,31 @@ class TestLocal:
         done.wait()
         timer.join()
         assert seen == [False]
+        """
+        check(code, mode)
+
+    @pytest.mark.skipif(
+        sys.version_info < (3, 13), reason="threads that can be joined so are of 3.13"
+    )
+    @BOTH
+    def test_what_dies_with_the_thread_dies_before_who_joins_it_goes_on(self, mode: Mode) -> None:
+        """`threading.Thread` keeps its context itself from CPython 3.14 on; a thread of `_thread` does not."""
+        code = """
+        import _thread, contextvars
+        variable = contextvars.ContextVar("variable")
+
+        class Noting:
+            def __del__(self):
+                died_in.append(threading.get_ident())
+
+        def work():
+            variable.set(Noting())
+            idents.append(threading.get_ident())
+
+        for _ in range(3):  # the next one may be the same greenlet
+            died_in, idents = [], []
+            handle = _thread.start_joinable_thread(work)
+            handle.join(30)
+            assert handle.is_done() and died_in == idents, (died_in, idents)
         """
         check(code, mode)

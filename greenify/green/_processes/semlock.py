@@ -20,7 +20,7 @@ from greenify import core
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.timers import LONGEST
 from greenify.green._copies.builtin import stands_for
-from greenify.identity import current_thread_greenlet
+from greenify.identity import current_thread_greenlet, get_ident
 from greenify.locks import Lock
 from greenify.pickling import refuse_to_pickle
 from greenify.tokens import uninterrupted
@@ -40,13 +40,15 @@ _Native: Any = _multiprocessing.SemLock
 class SemLock(_multiprocessing.SemLock):  # type: ignore[misc]
     """A semaphore shared between processes, whose `acquire` lets the other threads of this one run.
 
-    The C code knows owners by OS thread; green threads share theirs, so the owner of a re-entrant lock within
-    this process is kept here.
+    The C code knows owners by OS thread; green threads share theirs, so the owner within this process
+    is kept here.
     """
 
     __reduce_ex__ = refuse_to_pickle
     _inner: Lock | None = None
     _owner: greenlet | None = None
+    # Which thread has taken one last that is not re-entrant: whose it is, while it is anybody's here.
+    _last: int | None = None
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
         """Take the semaphore; see `multiprocessing.Semaphore.acquire`.  A negative time-out counts as 0."""
@@ -56,7 +58,10 @@ class SemLock(_multiprocessing.SemLock):  # type: ignore[misc]
                 return self._refuse(timeout)
             deadline = _monotonic() + max(0.0, timeout)
         if self.kind != _RECURSIVE:
-            return self._take(block, deadline)
+            if not self._take(block, deadline):
+                return False
+            self._last = get_ident()
+            return True
         me = current_thread_greenlet()
         if self._owner is me:
             return bool(_Native.acquire(self, False))
@@ -128,7 +133,7 @@ class SemLock(_multiprocessing.SemLock):  # type: ignore[misc]
 
     def _is_mine(self) -> bool:
         if self.kind != _RECURSIVE:
-            return bool(_Native._is_mine(self))
+            return bool(_Native._is_mine(self)) and self._last == get_ident()
         return self._owner is not None and self._owner is current_thread_greenlet()
 
     def _after_fork(self) -> None:

@@ -67,7 +67,8 @@ class GreenThread(greenlet):
     ) -> None:
         """Be the thread that calls ``function(*args, **kwargs)``, to be started by `Hub.start`."""
         if self._lives:
-            # What the last one has left: its context variables; its trace functions (`tracing`).
+            # What has come since the last one ended, a finaliser's context variables; its trace functions
+            # (`tracing`).
             self.gr_context = None
             vars(self).clear()
         self._lives += 1
@@ -107,6 +108,8 @@ class GreenThread(greenlet):
             self._args = ()
             self._kwargs = {}
             forget_thread(self)
+            # Here, for what dies with it counts as the thread's own: who joins finds it done.
+            self.gr_context = None
         except (TaskExit, GreenletExit):
             pass
         except BaseException:
