@@ -13,14 +13,15 @@ from greenify.inspect.record import Wait
 __all__ = ["loops_of", "running_task", "tasks_of", "wait_of_task"]
 
 
-def loops_of(frames: list[FrameType]) -> Iterator[Any]:
-    """The asyncio loops that run in these frames."""
-    for frame in frames:
+def loops_of(frame: FrameType | None) -> Iterator[Any]:
+    """The asyncio loops that run in `frame` and its callers."""
+    while frame is not None:
         if (
             frame.f_code.co_name == "run_forever"
             and frame.f_globals.get("__name__") == "asyncio.base_events"
         ):
             yield frame.f_locals["self"]
+        frame = frame.f_back
 
 
 def tasks_of(loop: Any) -> list[Any]:

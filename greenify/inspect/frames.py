@@ -120,12 +120,25 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
     return frame
 
 
+# Thousands of threads wait in a few lines.  By the identity of a code object, which is kept with its places.
+_places: dict[int, tuple[CodeType, dict[int | None, Place]]] = {}
+
+
 def place_of(frame: FrameType) -> Place:
     """The line that a frame is in."""
     code = frame.f_code
     # None in the middle of an instruction that belongs to no line.
     line: int | None = frame.f_lineno
-    return Place(code.co_filename, code.co_firstlineno if line is None else line, code.co_name)
+    known = _places.get(id(code))
+    if known is None or known[0] is not code:
+        if len(_places) >= _LIMIT:
+            _places.clear()
+        known = _places[id(code)] = (code, {})
+    place = known[1].get(line)
+    if place is None:
+        number = code.co_firstlineno if line is None else line
+        place = known[1][line] = Place(code.co_filename, number, code.co_name)
+    return place
 
 
 def stack_of(frame: FrameType | None, limit: int = 1_000) -> list[Place]:

@@ -59,11 +59,35 @@ def holdings(frame: FrameType | None) -> Iterator[Holding]:
     """The plain locks that a thread holds in `frame`, its innermost, and below, as far as can be found."""
     while frame is not None:
         code = frame.f_code
-        if kind_of(code) == USER:
-            regions = _regions(frame).get((code.co_name, code.co_firstlineno))
-            if regions:
-                yield from _held(regions, frame)
+        known = _codes.get(id(code))
+        if known is None or known[0] is not code:
+            known = _learn(frame)
+        regions = known[1]
+        if regions:
+            yield from _held(regions, frame)
+        elif regions is None:
+            return
         frame = frame.f_back
+
+
+# By the identity of a code object, which is kept: where it holds locks.  None where a thread begins: what is
+# below that is not the user's.
+_codes: dict[int, tuple[CodeType, list[_Region] | None]] = {}
+_MOST_CODES = 10_000
+_BEGINNING = ("threading", "_bootstrap_inner")
+
+
+def _learn(frame: FrameType) -> tuple[CodeType, list[_Region] | None]:
+    code = frame.f_code
+    regions: list[_Region] | None = []
+    if (frame.f_globals.get("__name__"), code.co_name) == _BEGINNING:
+        regions = None
+    elif kind_of(code) == USER:
+        regions = _regions(frame).get((code.co_name, code.co_firstlineno), [])
+    if len(_codes) >= _MOST_CODES:
+        _codes.clear()
+    entry = _codes[id(code)] = (code, regions)
+    return entry
 
 
 def _held(regions: list[_Region], frame: FrameType) -> Iterator[Holding]:

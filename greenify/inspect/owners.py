@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["cycles", "add_holders"]
 
 
+# The facts that name another row.
+_OF_OTHERS = frozenset({"owner_greenlet", "thread_greenlet", "owner_ident", "ident"})
+
+
 def _lock(wait: Wait | None) -> Any:
     return wait.on if wait is not None and wait.kind in LOCKS else None
 
@@ -55,13 +59,22 @@ def add_holders(
 
 def cycles(rows: list[Row], greenlets: list[greenlet | None]) -> Iterator[tuple[Row, ...]]:
     """The circles of those who wait for a lock that the next one holds, or for the next one's end."""
+    # A wait that ends by itself is no dead lock, and neither is a circle without any lock.
+    bound = [
+        number
+        for number, row in enumerate(rows)
+        if row.wait is not None
+        and row.wait.until is None
+        and not _OF_OTHERS.isdisjoint(row.wait.facts)
+    ]
+    if not any(_lock(rows[number].wait) is not None for number in bound):
+        return
     by_greenlet = {id(g): number for number, g in enumerate(greenlets) if g is not None}
     by_ident = {row.ident: number for number, row in enumerate(rows)}
     after: dict[int, int] = {}
-    for number, row in enumerate(rows):
-        if row.wait is None or row.wait.until is not None:
-            continue  # a wait that ends by itself is no dead lock
-        facts = row.wait.facts
+    for number in bound:
+        wait = rows[number].wait
+        facts = {} if wait is None else wait.facts
         g = facts.get("owner_greenlet") or facts.get("thread_greenlet")
         target = by_greenlet.get(id(g)) if g is not None else None
         if target is None:

@@ -9,15 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 from greenify.inspect.frames import Place, is_own, place_of
 
-__all__ = ["Context", "Describer", "TABLE", "Wait", "describes"]
+__all__ = [
+    "ALONE",
+    "BLIND",
+    "LATER",
+    "TABLE",
+    "Context",
+    "Describer",
+    "Wait",
+    "completed",
+    "completes",
+    "describes",
+]
+
+#: The text of a `Wait` that costs something and is seldom told: who has called knows more.
+LATER = ""
 
 
-@dataclass
+_NO_FACTS: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(slots=True, init=False)
 class Wait:
     """What somebody waits for.  Nobody changes it: it is not frozen because that takes twice as long to make.
 
@@ -32,10 +49,26 @@ class Wait:
 
     kind: str
     text: str
-    until: float | None = None
-    place: Place | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    on: Any = field(default=None, repr=False, compare=False)
+    until: float | None
+    place: Place | None
+    facts: Mapping[str, Any]
+    on: Any = field(repr=False, compare=False)
+
+    def __init__(
+        self,
+        kind: str,
+        text: str,
+        until: float | None = None,
+        place: Place | None = None,
+        facts: Mapping[str, Any] = _NO_FACTS,
+        on: Any = None,
+    ) -> None:
+        self.kind = kind
+        self.text = text
+        self.until = until
+        self.place = place
+        self.facts = facts
+        self.on = on
 
 
 # Modules whose lines say nothing about who waits.
@@ -49,6 +82,8 @@ class Context:
         user: the innermost frame of the user's, or None.
         frames: those inside of it, the innermost first.
     """
+
+    __slots__ = ("_frames", "_place", "_user")
 
     def __init__(self, user: FrameType | None, frames: list[FrameType]) -> None:
         self._user = user
@@ -82,13 +117,54 @@ Describer = Callable[[Mapping[str, Any], Wait | None, Context], Wait | None]
 TABLE: dict[tuple[str, str], Describer] = {}
 
 
-def describes(module: str, *names: str) -> Callable[[Describer], Describer]:
-    """Decorator: the describer of the functions `names` of `module`."""
+#: Describers that look at no wait inside, and those that look at no variables: neither is made for them.
+ALONE: set[Describer] = set()
+BLIND: set[Describer] = set()
+
+
+def describes(
+    module: str, *names: str, alone: bool = False, blind: bool = False
+) -> Callable[[Describer], Describer]:
+    """Decorator: the describer of the functions `names` of `module`.
+
+    Args:
+        alone: it tells the whole wait, whatever has been recognised inside.
+        blind: it does without the variables.
+    """
 
     def add(describer: Describer) -> Describer:
         for name in names:
             assert (module, name) not in TABLE, f"{module}.{name} has two describers"
             TABLE[module, name] = describer
+        if alone:
+            ALONE.add(describer)
+        if blind:
+            BLIND.add(describer)
         return describer
 
     return add
+
+
+_completers: dict[str, Callable[[Wait, Context], str]] = {}
+
+
+def completes(
+    *kinds: str,
+) -> Callable[[Callable[[Wait, Context], str]], Callable[[Wait, Context], str]]:
+    """Decorator: what makes the text of waits of these kinds whose text is `LATER`."""
+
+    def add(function: Callable[[Wait, Context], str]) -> Callable[[Wait, Context], str]:
+        for kind in kinds:
+            _completers[kind] = function
+        return function
+
+    return add
+
+
+def completed(wait: Wait, context: Context) -> Wait:
+    """`wait`, with its text."""
+    if wait.text is LATER:
+        complete = _completers.get(wait.kind)
+        if complete is not None:
+            wait.text = complete(wait, context)
+    return wait

@@ -16,7 +16,7 @@ from greenify.core.clock import monotonic as _monotonic
 from greenify.green._threads import tracing
 from greenify.inspect import leaves, natives
 from greenify.inspect.coroutines import loops_of, running_task, tasks_of, wait_of_task
-from greenify.inspect.frames import Place, frames_of, place_of, stack_of, user_frame
+from greenify.inspect.frames import Place, place_of, stack_of, user_frame
 from greenify.inspect.names import name_of
 from greenify.inspect.owners import add_holders, cycles
 from greenify.inspect.record import Wait
@@ -36,7 +36,7 @@ _get_ident = registry._get_ident
 _current_frames = tracing._current_frames
 
 
-@dataclass
+@dataclass(slots=True)
 class Row:
     """One thread, task or greenlet.  Nobody changes it.
 
@@ -200,7 +200,7 @@ class _Looking:
 
     def find_loops(self, frame: FrameType | None, g: Any) -> None:
         if "asyncio" in sys.modules:
-            for loop in loops_of(frames_of(frame)):
+            for loop in loops_of(frame):
                 self.loops[id(loop)] = (loop, getattr(g, "ident", 0))
 
     def native_threads(self) -> None:

@@ -11,17 +11,20 @@ first.  The user's own variables are not touched.
 from __future__ import annotations
 
 from types import CodeType, FrameType
+from typing import Any
 
 from greenlet import greenlet
 
 from greenify.inspect import waits_on_descriptors, waits_on_others
 from greenify.inspect.frames import USER, kind_of
-from greenify.inspect.record import TABLE, Context, Describer, Wait
+from greenify.inspect.record import ALONE, BLIND, TABLE, Context, Describer, Wait, completed
 
 __all__ = ["Wait", "wait_in", "wait_of"]
 
 # Both have filled the table.
 assert waits_on_descriptors and waits_on_others
+
+_NO_NAMES: dict[str, Any] = {}
 
 # Nobody waits deeper than that below the user's line.
 _DEEPEST = 60
@@ -49,8 +52,13 @@ def wait_in(frame: FrameType) -> Wait | None:
         if entry[1]:
             break
         frames.append(user)
-        if entry[2] is not None:
-            known.append((user, entry[2]))
+        describer = entry[2]
+        if describer is not None:
+            if describer in ALONE:
+                known.clear()
+            elif known and known[-1][1] is describer:
+                known.pop()  # `Queue.get` and what it waits with would say the same
+            known.append((user, describer))
         user = user.f_back
     if not known:
         return None
@@ -58,7 +66,8 @@ def wait_in(frame: FrameType) -> Wait | None:
     found: Wait | None = None
     for each, describer in known:
         try:
-            described = describer(each.f_locals, found, context)
+            names = _NO_NAMES if describer in BLIND else each.f_locals
+            described = describer(names, found, context)
         except Exception as exc:
             # It goes on while we look, and its variables are those of another moment.
             described = Wait("unknown", f"unknown ({type(exc).__name__}: {exc})")
@@ -69,8 +78,7 @@ def wait_in(frame: FrameType) -> Wait | None:
     if found is not None:
         if found.place is None:
             found.place = context.place
-        if found.kind == "wake-up":
-            found.text += context.where
+        completed(found, context)
     return found
 
 

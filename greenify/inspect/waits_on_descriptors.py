@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from greenify.inspect.names import function_name
-from greenify.inspect.record import Context, Wait, describes
+from greenify.inspect.record import LATER, Context, Wait, completes, describes
 
 __all__ = ["address_text", "fds_text"]
 
@@ -65,7 +65,13 @@ def _what(fd: int) -> str:
 
 def _descriptor(fd: int, writing: bool, until: float | None) -> Wait:
     kind = "writable" if writing else "readable"
-    return Wait(kind, f"{kind} {_what(fd)}(fd {fd})", until, facts={"fd": fd})
+    return Wait(kind, LATER, until, facts={"fd": fd})
+
+
+@completes("readable", "writable")
+def _readable(wait: Wait, context: Context) -> str:
+    fd = wait.facts["fd"]
+    return f"{wait.kind} {_what(fd)}(fd {fd})"
 
 
 @describes("greenify.core.descriptors", "wait")

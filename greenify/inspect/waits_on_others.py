@@ -8,7 +8,7 @@ from typing import Any
 
 from greenify.core.clock import monotonic as _monotonic
 from greenify.inspect.names import function_name, name_by_ident, name_of
-from greenify.inspect.record import Context, Wait, describes
+from greenify.inspect.record import LATER, Context, Wait, completed, completes, describes
 from greenify.locks import RLock
 from greenify.semaphores import Semaphore
 
@@ -26,11 +26,16 @@ def _until(inner: Wait | None) -> float | None:
 
 @describes("greenify.core.waiters", "wait")
 def _waiter(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
-    return Wait("wake-up", "a wake-up", names["deadline"])
+    return Wait("wake-up", LATER, names["deadline"])
 
 
-@describes("greenify.green.time", "_sleep")
-@describes("greenify.core.registry", "sleep")
+@completes("wake-up")
+def _wake_up(wait: Wait, context: Context) -> str:
+    return f"a wake-up{context.where}"
+
+
+@describes("greenify.green.time", "_sleep", blind=True)
+@describes("greenify.core.registry", "sleep", blind=True)
 def _sleep(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
     until = _until(inner)
     if until is None:
@@ -55,7 +60,7 @@ def _lock(lock: Any, until: float | None, context: Context) -> Wait:
     return Wait(kind, f"{text}, held by {facts['owner']}", until, facts=facts, on=lock)
 
 
-@describes("greenify.tokens", "_wait_for_token")
+@describes("greenify.tokens", "_wait_for_token", alone=True)
 def _token(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
     return _lock(names["self"], names.get("deadline"), context)
 
@@ -149,7 +154,7 @@ def _queue_join(names: _Locals, inner: Wait | None, context: Context) -> Wait | 
 def _process_queue(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
     if inner is None:
         return None
-    text = f"multiprocessing queue{context.where} ({inner.text})"
+    text = f"multiprocessing queue{context.where} ({completed(inner, context).text})"
     return Wait("Queue", text, inner.until, facts=inner.facts, on=names["self"])
 
 
@@ -245,7 +250,8 @@ def _idle(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
 def _loop(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
     if inner is None:
         return None
-    return Wait("asyncio loop", f"asyncio loop: {inner.text}", inner.until, on=names["self"])
+    text = f"asyncio loop: {completed(inner, context).text}"
+    return Wait("asyncio loop", text, inner.until, on=names["self"])
 
 
 @describes("greenify.aio", "select")
