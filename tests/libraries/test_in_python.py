@@ -14,7 +14,6 @@ needs("pg8000")
 needs("redis")
 needs("pika")
 needs("pymemcache")
-needs("pymongo")
 
 
 class _PyMySQL(DriverTests):
@@ -242,30 +241,3 @@ class TestPika:
             rabbitmq.host,
             rabbitmq.port,
         )
-
-
-@both_modes
-def test_pymongo_without_a_server(mode: Mode) -> None:
-    """Debian has no MongoDB: this is what it does where nobody answers."""
-    check(
-        """
-    import pymongo
-    from pymongo.errors import ServerSelectionTimeoutError
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        client = pymongo.MongoClient(
-            *silent.getsockname(), serverSelectionTimeoutMS=300, connectTimeoutMS=200, directConnection=True
-        )
-        def ask():
-            try:
-                client.test.command("ping")
-            except ServerSelectionTimeoutError as exc:
-                return type(exc)
-        begun = time.monotonic()
-        asking = [Thread(ask) for _ in range(20)]
-        assert ticks_during(ask) is ServerSelectionTimeoutError
-        assert [thread.end() for thread in asking] == [ServerSelectionTimeoutError] * 20
-        assert time.monotonic() - begun < 20 * 0.3
-        client.close()
-        """,
-        mode,
-    )

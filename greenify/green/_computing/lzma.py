@@ -16,11 +16,32 @@ LONG_COMPRESSED = 1 << 13
 _Compressor: Any = lzma.LZMACompressor
 _Decompressor: Any = lzma.LZMADecompressor
 
+_compress = lzma.compress
+_feed = _Compressor.compress
+_rest = _Compressor.flush
+
+
+def compress(
+    data: Any,
+    format: Any = lzma.FORMAT_XZ,
+    check: Any = -1,
+    preset: Any = None,
+    filters: Any = None,
+) -> Any:
+    """See `lzma.compress`."""
+    try:
+        long = len(data) >= LONG_PLAIN
+    except TypeError:
+        long = True
+    if long:
+        return _compress(data, format, check, preset, filters)  # with the methods that are replaced
+    compressor = _Compressor(format, check, preset, filters)
+    return _feed(compressor, data) + _rest(compressor)
+
+
 #: What is replaced, by what holds it.
 REPLACED: dict[Any, dict[str, Any]] = {
-    _Compressor: {
-        "compress": feeding(_Compressor.compress, LONG_PLAIN),
-        "flush": flushing(_Compressor.flush),
-    },
+    lzma: {"compress": compress},
+    _Compressor: {"compress": feeding(_feed, LONG_PLAIN), "flush": flushing(_rest)},
     _Decompressor: {"decompress": taking(_Decompressor.decompress, LONG_COMPRESSED)},
 }

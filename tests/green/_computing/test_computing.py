@@ -156,7 +156,8 @@ def test_errors_and_names_are_the_native_ones() -> None:
         lambda: zlib.compress("text"), lambda: zlib.compress(TEXT, 77),
         lambda: zlib.decompress(TEXT), lambda: zlib.decompress(PACKED[:-9]), lambda: zlib.decompress(3),
         lambda: zlib.decompressobj().decompress(PACKED, -1), lambda: zlib.decompressobj().flush(0),
-        lambda: bz2.compress("text"), lambda: bz2.compress(b"", 10), lambda: bz2.decompress(TEXT),
+        lambda: bz2.compress("text"), lambda: lzma.compress(b"", 99), lambda: lzma.compress(7),
+        lambda: lzma.compress(b"", check=77), lambda: bz2.compress(b"", 10), lambda: bz2.decompress(TEXT),
         lambda: bz2.BZ2Compressor().compress(None), lambda: lzma.compress(TEXT, 99),
         lambda: lzma.decompress(TEXT), lambda: lzma.LZMADecompressor().decompress(LZMA, "x"),
         lambda: hashlib.sha256("text"), lambda: hashlib.sha256(3), lambda: hashlib.new("nothing", ZEROS),
@@ -170,12 +171,13 @@ def test_errors_and_names_are_the_native_ones() -> None:
     compressor.flush()
     print(outcome(compressor.flush), outcome(compressor.compress, TEXT))
     for function in (
-        zlib.compress, zlib.decompress, bz2.compress, hashlib.sha256, hashlib.new, hashlib.pbkdf2_hmac,
+        zlib.compress, zlib.decompress, bz2.compress, lzma.compress, hashlib.sha256, hashlib.new,
+        hashlib.pbkdf2_hmac,
         bz2.BZ2Compressor.compress, type(hashlib.md5()).update, hmac.digest,
         type(zlib.compressobj()).compress,
     ):
         print(function.__name__, function.__qualname__, function.__doc__)
-    for function in (zlib.compress, zlib.decompress, bz2.compress, hashlib.pbkdf2_hmac):
+    for function in (zlib.compress, zlib.decompress, bz2.compress, lzma.compress, hashlib.pbkdf2_hmac):
         print(inspect.signature(function), pickle.loads(pickle.dumps(function)) is not None)
     for thing in (hashlib.sha256(), zlib.compressobj(), bz2.BZ2Compressor(), lzma.LZMADecompressor()):
         print(type(thing), isinstance(thing, type(thing)))
@@ -195,7 +197,7 @@ def test_what_is_small_stays_where_it_is() -> None:
     Workers.start = lambda pool, *call: started.append(call)
     zlib.decompress(zlib.compress(b"x" * 1000))
     assert bz2.decompress(bz2.compress(b"x" * 900)) == b"x" * 900
-    assert lzma.decompress(LZMA_SMALL) == b"x" * 100
+    assert lzma.decompress(LZMA_SMALL) == b"x" * 100 == lzma.decompress(lzma.compress(b"x" * 100))
     hashlib.sha256(bytes(1 << 15)).update(bytes(1 << 15))
     hmac.digest(b"k", bytes(1024), "sha1")
     hashlib.pbkdf2_hmac("sha256", b"", b"", 100)
