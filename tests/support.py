@@ -110,9 +110,10 @@ def command_line(
     )
     what = [str(code_or_path)] if is_path else ["-c", textwrap.dedent(str(code_or_path))]
     command = [str(python), "-W", "error", "-X", "faulthandler"]
-    # What CPython 3.15 says of a fork beside native threads, in the child; and of `__main__` when it prints a
-    # traceback.
-    command += ["-W", "ignore:This process:DeprecationWarning"]
+    if greenify is False:
+        # What CPython 3.12 and later say of a fork beside threads; with the patch there are none.
+        command += ["-W", "ignore:This process:DeprecationWarning"]
+    # What CPython 3.15 says of `__main__` when it prints a traceback.
     command += ["-W", "ignore:Module globals is missing:DeprecationWarning"]
     if greenify is True:
         command += ["-m", "greenify", *options, *what]

@@ -12,7 +12,7 @@ BOTH = pytest.mark.parametrize("mode", [False, "patch_all"], ids=["native", "gre
 
 # What the scenarios share: threads that hand back what they return.
 PRELUDE = """
-import errno, os, signal, socket, stat, sys, threading, time
+import errno, os, signal, socket, stat, sys, threading, time, warnings
 
 class Call(threading.Thread):
     def __init__(self, function, *args):
@@ -458,6 +458,8 @@ class TestChildren:
     ) -> None:
         check(
             """
+            # The call of the thread that waits is on a native one, of which a fork tells.
+            warnings.filterwarnings("ignore", "This process", DeprecationWarning)
             old = child(signal.pause)
             started = threading.Event()
             def wait():
