@@ -225,3 +225,40 @@ def test_the_waiting_function() -> None:
         greenify=False,
         check=True,
     )
+
+
+@pytest.mark.parametrize("implementation", ["python", "c", "binary"])
+@both_modes
+@pytest.mark.servers
+def test_every_implementation(implementation: str, mode: Mode, postgres: Server) -> None:
+    if implementation == "c":
+        pytest.importorskip(
+            "psycopg_c", reason="psycopg-c is compiled with libpq-dev: pip install psycopg-c"
+        )
+    chosen = _Psycopg()
+    chosen.driver = f"""
+    os.environ["PSYCOPG_IMPL"] = {implementation!r}
+{chosen.driver.replace('in ("binary", "c")', f"== {implementation!r}")}"""
+    chosen.check(
+        """
+    holder = table("every_one", "a int")
+    do(holder, "insert into every_one values (0)")
+    holder.commit()
+    def count():
+        with connect() as connection:
+            rows(connection, "select a from every_one for update")
+            time.sleep(0.02)
+            do(connection, "update every_one set a = a + 1")
+    try:
+        for thread in [Thread(count) for _ in range(5)]:
+            thread.end()
+        assert rows(holder, "select a from every_one") == [(5,)]
+        ticks_during(rows, holder, "select 1 from pg_sleep(0.1)")
+    finally:
+        do(holder, "drop table every_one")
+        holder.commit()
+        holder.close()
+        """,
+        mode,
+        postgres,
+    )

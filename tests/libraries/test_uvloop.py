@@ -24,6 +24,26 @@ class TestRun:
             mode,
         )
 
+    def test_its_policy(self, mode: Mode) -> None:
+        check(
+            """
+    import asyncio, uvloop
+    # asyncio's policies are on their way out, and say so.
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    uvloop.install()
+    assert type(asyncio.get_event_loop_policy()) is uvloop.EventLoopPolicy
+    async def main(number):
+        assert type(asyncio.get_running_loop()) is uvloop.Loop
+        await asyncio.sleep(0.2)
+        return number
+    threads = [Thread(asyncio.run, main(number)) for number in range(5)]
+    assert ticks_during(asyncio.run, main(9)) == 9
+    assert [thread.end() for thread in threads] == list(range(5))
+    asyncio.set_event_loop_policy(None)
+            """,
+            mode,
+        )
+
     def test_loops_in_many_threads(self, mode: Mode) -> None:
         """Each waits for the one before, in coroutines on loops of their own."""
         check(

@@ -300,3 +300,51 @@ def test_restore() -> None:
     """,
         "patch_all",
     )
+
+
+class TestInterrupt:
+    @both_modes
+    def test_a_statement_whose_function_waits(self, mode: Mode) -> None:
+        run(
+            LOCKED
+            + """
+    begun, go_on = threading.Event(), threading.Event()
+    def slow(x):
+        begun.set()
+        go_on.wait(LONG)
+        return x
+    db.create_function("slow", 1, slow)
+    def interrupt():
+        begun.wait(LONG)
+        db.interrupt()
+        go_on.set()
+    thread = Thread(interrupt)
+    numbers = "with recursive n(x) as (select 1 union all select x + 1 from n where x < 100000)"
+    assert outcome(db.execute, f"{numbers} select sum(slow(x)) from n") == "OperationalError: interrupted"
+    assert thread.end() is None
+    assert db.execute("select slow(5)").fetchone() == (5,)
+    """,
+            mode,
+        )
+
+    def test_who_waits_for_a_lock(self) -> None:
+        same_output(
+            LOCKED
+            + """
+    waiting = sqlite3.connect(path, timeout=LONG, check_same_thread=False)
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("begin exclusive")
+    begun = threading.Event()
+    def insert():
+        begun.set()
+        return outcome(lambda: waiting.execute("insert into t values (3)").rowcount)
+    thread = Thread(insert)
+    begun.wait(LONG)
+    time.sleep(0.1)
+    waiting.interrupt()
+    time.sleep(0.1)
+    holder.execute("commit")
+    print(thread.end())
+    print(waiting.execute("select count(*) from t").fetchone())
+    """
+        )
