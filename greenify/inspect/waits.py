@@ -19,7 +19,7 @@ from greenify.inspect import waits_on_descriptors, waits_on_others
 from greenify.inspect.frames import USER, kind_of
 from greenify.inspect.record import ALONE, BLIND, TABLE, Context, Describer, Wait, completed
 
-__all__ = ["Wait", "wait_in", "wait_of"]
+__all__ = ["Wait", "known_in", "wait_in", "wait_of"]
 
 # Both have filled the table.
 assert waits_on_descriptors and waits_on_others
@@ -41,25 +41,7 @@ def wait_of(g: greenlet) -> Wait | None:
 
 def wait_in(frame: FrameType) -> Wait | None:
     """What is waited for in `frame`, the innermost one of a thread; see `wait_of`."""
-    frames: list[FrameType] = []
-    known: list[tuple[FrameType, Describer]] = []
-    user: FrameType | None = frame
-    while user is not None and len(frames) < _DEEPEST:
-        code = user.f_code
-        entry = _codes.get(id(code))
-        if entry is None or entry[0] is not code:
-            entry = _learn(user)
-        if entry[1]:
-            break
-        frames.append(user)
-        describer = entry[2]
-        if describer is not None:
-            if describer in ALONE:
-                known.clear()
-            elif known and known[-1][1] is describer:
-                known.pop()  # `Queue.get` and what it waits with would say the same
-            known.append((user, describer))
-        user = user.f_back
+    user, frames, known = known_in(frame)
     if not known:
         return None
     context = Context(user, frames)
@@ -80,6 +62,32 @@ def wait_in(frame: FrameType) -> Wait | None:
             found.place = context.place
         completed(found, context)
     return found
+
+
+def known_in(
+    frame: FrameType,
+) -> tuple[FrameType | None, list[FrameType], list[tuple[FrameType, Describer]]]:
+    """The innermost frame of the user's, those inside of it, and those that wait, with what tells it."""
+    frames: list[FrameType] = []
+    known: list[tuple[FrameType, Describer]] = []
+    user: FrameType | None = frame
+    while user is not None and len(frames) < _DEEPEST:
+        code = user.f_code
+        entry = _codes.get(id(code))
+        if entry is None or entry[0] is not code:
+            entry = _learn(user)
+        if entry[1]:
+            break
+        frames.append(user)
+        describer = entry[2]
+        if describer is not None:
+            if describer in ALONE:
+                known.clear()
+            elif known and known[-1][1] is describer:
+                known.pop()  # `Queue.get` and what it waits with would say the same
+            known.append((user, describer))
+        user = user.f_back
+    return user, frames, known
 
 
 # By the identity of a code object, whose hash goes through all of it: that, whether it is the user's, and the

@@ -11,7 +11,7 @@ from typing import Any
 from greenify.inspect.names import function_name
 from greenify.inspect.record import LATER, Context, Wait, completes, describes
 
-__all__ = ["address_text", "fds_text"]
+__all__ = ["SOCKETS", "address_text", "fds_text"]
 
 _Locals = Mapping[str, Any]
 
@@ -182,6 +182,10 @@ def _connect(names: _Locals, inner: Wait | None, context: Context) -> Wait | Non
     facts = {"fd": fd, "peer": address}
     text = f"connect {address_text(address)} (fd {fd})"
     return Wait("connect", text, until, facts=facts, on=names["sock"])
+
+
+#: Describers that tell a wait for a descriptor from the variables of one function, whatever that has called.
+SOCKETS = frozenset({_recv, _either, _accept, _connect})
 
 
 @describes("greenify.green.ssl", "read", "_until_done", "write", "send", "sendall")

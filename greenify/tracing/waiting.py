@@ -1,7 +1,7 @@
 """What a thread that has just begun to wait waits for, in words, within a small part of the time.
 
 `greenify.inspect.waits` finds it out, in some ten microseconds: too long where threads wait all the time.  So
-what is known of a wait is kept by what it waits in.  When all that has taken more than a thirtieth of the
+what is known of a wait is kept by what it waits in.  When all that has taken more than a fiftieth of the
 time, waits are told by their kind alone, until it has become less.
 """
 
@@ -13,16 +13,20 @@ from typing import Any
 from greenify.core.clock import monotonic_ns as _clock
 from greenify.core.descriptors import Side
 from greenify.inspect.frames import is_library, place_of
-from greenify.inspect.waits import Wait, wait_in
+from greenify.inspect.record import Context, Describer, Wait
+from greenify.inspect.waits import known_in, wait_in
+from greenify.inspect.waits_on_descriptors import SOCKETS
 
 __all__ = ["Waits"]
 
 # How much of the time may go into it, and how many nanoseconds are there at the beginning.
-_PART = 30
-_CREDIT = 20_000_000
+_PART = 50
+_CREDIT = 10_000_000
 
 # How many descriptors, and kinds of waits, are remembered.
 _KEPT = 4096
+
+_NOBODY = Context(None, [])
 
 _SIDE_WAIT: CodeType = Side.wait.__code__
 
@@ -38,6 +42,9 @@ class Waits:
         self._sides: dict[tuple[int, int], tuple[Any, CodeType, str]] = {}
         # By the function that waits for a side.
         self._side_kinds: dict[int, tuple[CodeType, str]] = {}
+        # By the function that waits for a socket: it and those that it was called by, which of them knows the
+        # socket, and what tells such a wait.
+        self._sockets: dict[int, tuple[list[CodeType], CodeType, Describer]] = {}
         # By the functions that wait, one in the other.  They are kept likewise.
         self._kinds: dict[tuple[int, ...], tuple[list[CodeType], str]] = {}
 
@@ -68,13 +75,41 @@ class Waits:
         known = self._side_kinds.get(key[1])
         if known is not None and self._too_much(begun):
             return known[1]  # one connection after the other
-        wait = wait_in(frame)
-        text = _told(wait, frame)
+        kind, text = self._of_socket(caller) or self._in_full(frame, caller)
         if len(self._sides) >= _KEPT:
             self._sides.clear()
         self._sides[key] = (side, caller.f_code, text)
-        self._side_kinds[key[1]] = (caller.f_code, text if wait is None else wait.kind)
+        self._side_kinds[key[1]] = (caller.f_code, kind)
         return text
+
+    def _in_full(self, frame: FrameType, caller: FrameType) -> tuple[str, str]:
+        wait = wait_in(frame)
+        text = _told(wait, frame)
+        _, frames, known = known_in(frame)
+        if known and known[-1][1] in SOCKETS:
+            # The next one of the same stack is told by that one function's variables.
+            teller, describer = known[-1]
+            codes = [each.f_code for each in frames[1:]]
+            self._sockets[id(caller.f_code)] = (codes, teller.f_code, describer)
+        return text if wait is None else wait.kind, text
+
+    def _of_socket(self, caller: FrameType) -> tuple[str, str] | None:
+        known = self._sockets.get(id(caller.f_code))
+        if known is None:
+            return None
+        codes, outermost, describer = known
+        each: FrameType | None = caller
+        teller = caller
+        for code in codes:
+            if each is None or each.f_code is not code:
+                return None
+            if code is outermost:
+                teller = each
+            each = each.f_back
+        if each is not None and is_library(each):
+            return None
+        wait = describer(teller.f_locals, None, _NOBODY)
+        return None if wait is None else (wait.kind, wait.text)
 
     def _other(self, frame: FrameType, begun: int) -> str:
         codes = []

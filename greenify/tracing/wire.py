@@ -45,8 +45,13 @@ _NOT_MERGED = 2
 _NANOSECONDS = 1
 
 
+_SMALL = tuple(bytes((number,)) for number in range(128))
+
+
 def varint(number: int) -> bytes:
     """An integer of 64 bits, seven to a byte, the lowest first."""
+    if 0 <= number < 128:
+        return _SMALL[number]
     number &= 0xFFFF_FFFF_FFFF_FFFF
     found = bytearray()
     while number > 0x7F:
@@ -59,10 +64,20 @@ def varint(number: int) -> bytes:
 def field(number: int, value: int | str | bytes) -> bytes:
     """A field: an integer, a text or a message."""
     if isinstance(value, int):
-        return varint(number << 3) + varint(value)
+        return _INTEGER[number] + varint(value)
     if isinstance(value, str):
         value = value.encode("utf-8", "backslashreplace")
-    return varint(number << 3 | 2) + varint(len(value)) + value
+    size = len(value)
+    return _BYTES[number] + (_SMALL[size] if size < 128 else varint(size)) + value
+
+
+# What fields begin with, by their numbers.
+_INTEGER = tuple(varint(number << 3) for number in range(128))
+_BYTES = tuple(varint(number << 3 | 2) for number in range(128))
+
+# What events begin with, by their kinds and tracks.
+_openings: dict[tuple[int, int], bytes] = {}
+_MOST = 10_000
 
 
 def packet(message: bytes, room: int = 0) -> bytes:
@@ -119,7 +134,11 @@ def head(
         ends_flow: that of the one that ends here.
         notes: texts that a viewer shows with it.
     """
-    message = field(9, kind) + field(11, uuid)
+    message = _openings.get((kind, uuid), b"")
+    if not message:
+        if len(_openings) >= _MOST:
+            _openings.clear()
+        message = _openings[kind, uuid] = field(9, kind) + field(11, uuid)
     if name:
         message += field(23, name)
     if value is not None:
