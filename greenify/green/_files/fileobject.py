@@ -15,6 +15,7 @@ import io
 import os
 import stat
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from greenify import core
@@ -80,6 +81,12 @@ class _FileIOKind(StandIn):
         except TypeError:
             # For the native class to complain about.
             return _FileIO(*args, **kw)
+        if file.__class__ is bool:
+            file = _number(file)
+            if "file" in kw:
+                kw["file"] = file
+            else:
+                args = (file, *args[1:])
         if not isinstance(file, int):
             kind = _kind_by_name(file) if opener is None else 0
             if kind == stat.S_IFREG:
@@ -91,6 +98,13 @@ class _FileIOKind(StandIn):
         elif opener is None and not _waits(file):
             return _FileIO(*args, **kw)
         return super().__call__(*args, **kw)
+
+
+def _number(file: bool) -> int:
+    """The descriptor that it is, with the warning of CPython 3.13 and later for the caller's caller."""
+    if sys.version_info >= (3, 13):
+        warnings.warn("bool is used as a file descriptor", RuntimeWarning, stacklevel=3)
+    return int(file)
 
 
 def _asked(file: Any, mode: Any = "r", closefd: Any = True, opener: Any = None) -> tuple[Any, ...]:
@@ -246,6 +260,8 @@ def _cooperative_open(
     if sys.flags.warn_default_encoding and isinstance(mode, str) and "b" not in mode:
         # Here, for the warning about a missing encoding to name our caller.
         encoding = io.text_encoding(encoding)
+    if file.__class__ is bool:
+        file = _number(file)
     if not isinstance(file, int):
         kind = _kind_by_name(file)
         if kind == stat.S_IFREG and opener is None:

@@ -178,3 +178,20 @@ def test_what_is_left_in_a_buffer_gets_out_at_the_end(tmp_path: Path) -> None:
         path.unlink(missing_ok=True)
         found = run_python(code, path, greenify=greenify, check=True)
         assert (path.read_bytes(), found.stderr) == (b"left", ""), greenify
+
+
+def test_a_bool_for_a_descriptor() -> None:
+    """CPython 3.13 and later warn of it, and name the line that has it."""
+    same_output("""
+    import io
+    reader, writer = os.pipe()
+    for make in (lambda: io.FileIO(True, "w", closefd=False),
+                 lambda: io.FileIO(mode="w", file=True, closefd=False),
+                 lambda: io.open(True, "wb", 0, closefd=False),
+                 lambda: open(True, "w", closefd=False)):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            stream = make()
+        print(stream.fileno(), [(str(each.message), each.filename == __file__) for each in told])
+        stream.close()
+    """)
