@@ -83,6 +83,7 @@ MODULES = (
     Module("_test_eintr"),
     Module("test_importlib.test_threaded_import"),
     Module("test_faulthandler"),
+    Module("test_sqlite3", quick=True),
     Module("test_telnetlib", until=(3, 12), quick=True),
     Module("test_nntplib", until=(3, 12)),
     Module("test_asyncore", until=(3, 11), quick=True),
