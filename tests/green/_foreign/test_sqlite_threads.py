@@ -205,6 +205,27 @@ class TestRefusals:
         )
 
     @both_modes
+    def test_a_closed_connection(self, mode: Mode) -> None:
+        """Under greenify it says so to all threads; plain Python refuses the thread first."""
+        run(
+            f"""{PROGRAM}
+    db = sqlite3.connect(":memory:")
+    cursor = db.execute("select 1")
+    db.close()
+    def told(function, *args):
+        try:
+            function(*args)
+        except sqlite3.ProgrammingError as exc:
+            return str(exc)
+    for call in ((db.execute, "select 1"), (db.cursor,), (cursor.fetchone,)):
+        assert told(*call) == "Cannot operate on a closed database."
+        elsewhere = Thread(told, *call).end()
+        assert ("closed database" if PATCHED else "can only be used") in elsewhere, elsewhere
+    """,
+            mode,
+        )
+
+    @both_modes
     def test_native_threads(self, mode: Mode) -> None:
         run(
             f"""{PROGRAM}
