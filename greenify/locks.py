@@ -12,7 +12,7 @@ from greenify.core.registry import hubs
 from greenify.core.tracebacks import leave_out_wait
 from greenify.deadlines import deadline_after, deadline_from
 from greenify.identity import current_thread_greenlet, get_ident
-from greenify.tokens import _Token
+from greenify.tokens import _Token, releases
 
 __all__ = ["Lock", "RLock", "deadline_after", "deadline_from"]
 
@@ -127,6 +127,9 @@ class Lock(_Token):
         state = "unlocked" if self._box else "locked"
         kind = type(self)
         return f"<{state} {kind.__module__}.{kind.__qualname__} object at {id(self):#x}>"
+
+
+releases.update((Lock.release.__code__, Lock.__exit__.__code__))
 
 
 def _init_of(cls: type) -> object:

@@ -13,7 +13,9 @@ that: the next release hands it the lock without putting the token back, so nobo
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import CodeType, FrameType
 from typing import Any
 
 from greenify import core
@@ -24,7 +26,7 @@ from greenify.core.tracebacks import leave_out_wait
 from greenify.deadlines import deadline_from
 from greenify.pickling import refuse_to_pickle
 
-__all__ = ["uninterrupted"]
+__all__ = ["releases", "uninterrupted"]
 
 
 # How many seconds newcomers may overtake a waiter.  Go's mutexes have the same rule and the same figure.
@@ -94,6 +96,28 @@ class _Turn:
         return not self._open
 
 
+class _Nobody:
+    """Waits in the place of a release that has begun (`_Token._within_release`)."""
+
+    alive = True
+
+    def wake(self) -> None:
+        """Nothing to do: the release goes on by itself."""
+
+
+_nobody: Any = _Nobody()
+
+#: The code of the functions that put back the token and do no more, for `_Token._within_release`.
+releases: set[CodeType] = set()
+
+
+def _monitored() -> bool:
+    """Whether a tool may be told of every function that is called (`sys.monitoring`)."""
+    if sys.version_info < (3, 12):
+        return False
+    return any(map(sys.monitoring.get_tool, range(6)))
+
+
 class _Token:
     """What Lock and RLock share: the token and the queue of those who wait for it."""
 
@@ -126,6 +150,10 @@ class _Token:
     def _wait_for_token(self, deadline: float | None = None) -> bool:
         turns = self._turns
         lost_at: float | None = None
+        if _monitored() and self._within_release():
+            # Whoever releases it next hands it to that release, which goes on to put back the token.
+            turns.insert(0, _Turn(_nobody, 0.0, False))
+            return True
         while True:
             waiter = core.new_waiter()
             # A timer that fires in between would be lost with a wake-up that is taken back.
@@ -163,6 +191,20 @@ class _Token:
                 if turn.lost_at is None:
                     turn.lost_at = _monotonic()
                 lost_at = turn.lost_at
+
+    def _within_release(self) -> bool:
+        """Whether the caller is called by a tool that has been told that a release of this lock begins.
+
+        A native lock is released in C, of which `sys.monitoring` tells nothing.  Whoever holds this one is
+        done with it, and a callback that takes it must not wait for what it is itself called by.
+        """
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None:
+            code = frame.f_code
+            if code in releases and frame.f_lineno == code.co_firstlineno:
+                return frame.f_locals.get("self") is self
+            frame = frame.f_back
+        return False
 
     def _recall(self) -> None:
         """With the token taken: take back the last wake-up, which is in vain now, if nobody has run since."""
@@ -244,10 +286,13 @@ class _Token:
             except IndexError:
                 # A newcomer was faster again: its release looks here again, unless that is past already.
                 turns.insert(0, turn)
-                if self._box:
+                if self._box or waiter is _nobody:
                     continue
                 return
             if turn.close():
                 waiter.wake()
                 return
             self._box.append(None)
+
+
+releases.add(_Token._put_back.__code__)
