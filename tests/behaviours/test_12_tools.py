@@ -273,9 +273,12 @@ class TestCoverage:
         ), missing
 
 
-@pytest.mark.skipif(
-    sys.version_info >= (3, 14), reason="the test extra has memray and viztracer up to CPython 3.13"
-)
+def up_to_314(package: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(
+        sys.version_info >= (3, 15), reason=f"the test extra has {package} up to CPython 3.14"
+    )
+
+
 class TestToolsInC:
     """Profilers that set a function of C, with an object that cannot be called."""
 
@@ -378,6 +381,7 @@ class TestToolsInC:
         path.write_text(_CALL_IMPORT + textwrap.dedent(code))
         run_python(path, tmp_path / "out.bin", greenify=mode, check=True)
 
+    @up_to_314("pyinstrument")
     @BOTH
     @pytest.mark.parametrize("when", ["first", "later"])
     def test_pyinstrument(self, tmp_path: Path, when: str, mode: Mode) -> None:
@@ -421,6 +425,7 @@ class TestToolsInC:
         path.write_text(first + _CALL_IMPORT + textwrap.dedent(code))
         run_python(path, greenify=mode and when != "first", check=True)
 
+    @up_to_314("viztracer")
     @pytest.mark.parametrize("order", ["plain", "greenify first", "viztracer first"])
     def test_viztracer(self, tmp_path: Path, order: str) -> None:
         """The program does what it does without.  viztracer loses its place, and stops (docs/limits.md)."""
@@ -432,9 +437,10 @@ class TestToolsInC:
         assert ran.stdout.split()[:1] == ["2500050"], ran.stdout + ran.stderr
         events = json.loads((tmp_path / "out.json").read_text())["traceEvents"]
         assert any(str(event.get("name")).startswith("<module>") for event in events)
-        # It keeps a stack of calls for each OS thread, which several green ones share.
+        # It keeps a stack of calls for each OS thread, which several green ones share.  The span of the first
+        # may be closed when it stops.
         threads = {event["tid"] for event in events if str(event.get("name")).startswith("work (")}
-        assert len(threads) == (5 if order == "plain" else 0)
+        assert len(threads) == 5 if order == "plain" else len(threads) < 2
 
 
 class TestPytest:

@@ -11,10 +11,6 @@ from tests.green import programs
 from tests.green.programs import both_modes
 from tests.support import Mode, run_python
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info >= (3, 14), reason="the test extra has these libraries up to CPython 3.13"
-)
-
 
 def run(code: str, mode: Mode) -> None:
     """`programs.run` for code that begins at the margin."""
@@ -97,6 +93,9 @@ for name in "abc":
 """
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 15), reason="the test extra has h5py up to CPython 3.14"
+)
 class TestH5py:
     @both_modes
     @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
@@ -179,6 +178,9 @@ print([str(each.message)[:17] for each in found if each.category is greenify.Nat
         assert result.stdout == "['h5py is in use by']\n"
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 15), reason="the test extra has lmdb up to CPython 3.14"
+)
 class TestWarning:
     CODE = """
 import warnings
