@@ -139,6 +139,7 @@ OF_OBJECTS: dict[str, dict[str, Versions]] = {
 OF_OTHERS = {
     "_cmysql": "mysql.connector.connection_cext",
     "_greenify_home": "a queue's, put there by greenify",
+    "_ip_in_allow_list": "gunicorn.http.message, where it has one",
     "_text_to_bytes_and_warn": "OpenSSL.SSL",
     "_w": "the path of a widget of tkinter, which cannot be made without a display",
 }
