@@ -14,6 +14,7 @@ from typing import Any
 
 from greenify.core import waiters
 from greenify.core.clock import monotonic as _monotonic
+from greenify.core.threading import _bootstrap
 
 __all__ = [
     "NativeThread",
@@ -88,12 +89,14 @@ def start_hidden(
     *args: Any,
     hidden: bool = True,
     thread: NativeThread | None = None,
+    ours: bool = False,
 ) -> None:
     """Call ``function(*args)`` on a new native thread that the program does not see.
 
     Args:
         hidden: False for one that it sees (`own_threads`).
         thread: for one that may end before a fork.
+        ours: nothing of the program's runs there: debuggers are not to show it (`core/threading.py`).
 
     Raises:
         RuntimeError: no thread can be started.
@@ -119,7 +122,10 @@ def start_hidden(
             _threads.discard(me)
 
     try:
-        _start_native(run, ())
+        if ours:
+            _start_native(_bootstrap, (run,))
+        else:
+            _start_native(run, ())
     except BaseException:
         _starting.discard(me)
         _own.discard(me)

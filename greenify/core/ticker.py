@@ -99,7 +99,7 @@ class _Ticker:
     def start(self) -> None:
         begun: Any = native_lock()
         begun.acquire()
-        start_hidden(self._run, begun)
+        start_hidden(self._run, begun, ours=True)
         if _IS_SHOWN:
             begun.acquire()
 

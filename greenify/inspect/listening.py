@@ -128,7 +128,7 @@ class _Server:
         self._over = False
         self._running.acquire()
         try:
-            start_hidden(self._run)
+            start_hidden(self._run, ours=True)
         except BaseException:
             self._running.release()
             raise

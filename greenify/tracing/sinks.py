@@ -142,7 +142,7 @@ class Packer:
         self._ended.acquire()
         self._failed = False
         self._native_id = 0
-        start_hidden(self._run)
+        start_hidden(self._run, ours=True)
 
     def _run(self) -> None:
         # They are for the main thread.
@@ -206,7 +206,7 @@ class Packer:
         """Go on after `pause`."""
         self._over = False
         try:
-            start_hidden(self._run)
+            start_hidden(self._run, ours=True)
         except RuntimeError:
             # There is no thread to be had, as at the interpreter's end: `stop` packs what comes.
             self._over = True

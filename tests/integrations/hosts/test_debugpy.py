@@ -111,6 +111,50 @@ def test_attach_to_one_that_debugpy_starts(tmp_path: Path, green: bool) -> None:
         process.wait()
 
 
+BUSY = """\
+import os, threading, time
+
+def work():
+    until = time.monotonic() + 0.2
+    while time.monotonic() < until: pass  # the native threads look at it
+
+name = "main"
+threads = [threading.Thread(target=work, name=f"worker-{n}") for n in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+time.sleep(0)  # line 13
+"""
+
+
+def test_it_shows_no_threads_of_greenifys_own(tmp_path: Path) -> None:
+    """The time slices', the watch's, that of --inspect: by sys.monitoring it sees the code of them all."""
+    needs("debugpy")
+    wait = (
+        "import debugpy, runpy\n"
+        "print('port', debugpy.listen(('127.0.0.1', 0))[1], flush=True)\n"
+        "debugpy.wait_for_client()\n"
+        "import os\n"
+        "from greenify.inspect.asking import ask\n"
+        "from threading import Thread\n"
+        "asking = Thread(target=ask, args=(os.getpid(), 'snapshot'))\n"
+        "asking.start(); asking.join()\n"
+        "runpy.run_path('program.py', run_name='__main__')\n"
+    )
+    (tmp_path / "start.py").write_text(wait)
+    launcher = ["-m", "greenify", "--watch=0.05", "--inspect"]
+    with hosting(tmp_path, launcher, "start.py", program=BUSY, ready=r"port (\d+)\n") as host:
+        with closing(Debugger(socket.create_connection(("127.0.0.1", host.port)))) as debugger:
+            debugger.begin("attach", tmp_path / "program.py", [13])
+            thread, _, _ = debugger.stopped()
+            shown = [each["name"] for each in debugger.ask("threads")["threads"]]
+            assert shown == ["MainThread"], shown
+            debugger.ask("continue", threadId=thread)
+            debugger.event("terminated")
+        assert host.process.wait(TIMEOUT) == 0, host.log
+
+
 def connected(process: subprocess.Popen[str], address: tuple[str, int]) -> socket.socket:
     """A connection to the port that the process opens."""
     deadline = time.monotonic() + TIMEOUT
