@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -87,7 +88,7 @@ OTHERS = {
 
 
 def test_other_machines(tmp_path: Path) -> None:
-    """Only built, not run: there is no such machine here."""
+    """Only built; `test_on_aarch64` runs one of them."""
     pytest.importorskip("ziglang", reason="pip install -e '.[dist]'")
     _build(tmp_path, "--python", "3.11", *(f"--target={name}" for name in OTHERS))
     for name, (policy, machine) in OTHERS.items():
@@ -95,6 +96,66 @@ def test_other_machines(tmp_path: Path) -> None:
             module = archive.read(f"greenify/_vendor/pyuv/_cpyuv.cpython-311-{name}.so")
         assert module[:5] == b"\x7fELF\x02"
         assert int.from_bytes(module[18:20], "little") == machine
+
+
+# What a wheel has to do on another machine: threads, sockets, select, time-outs, slices of time, asyncio.
+PROGRAM = """
+import platform, sys
+import greenify
+greenify.patch_all()
+import asyncio, queue, select, socket, threading, time
+
+def serve(server):
+    for _ in range(50):
+        threading.Thread(target=echo, args=(server.accept()[0],)).start()
+
+def echo(connection):
+    with connection:
+        while data := connection.recv(100):
+            connection.sendall(data)
+
+def client(number):
+    with socket.create_connection(server.getsockname()) as sock:
+        sock.sendall(b"%d" % number)
+        done.put(int(sock.recv(100)))
+
+server, done = socket.create_server(("127.0.0.1", 0)), queue.Queue()
+threading.Thread(target=serve, args=(server,), daemon=True).start()
+for number in range(50):
+    threading.Thread(target=client, args=(number,)).start()
+assert sorted(done.get(timeout=60) for _ in range(50)) == list(range(50))
+
+here, there = socket.socketpair()
+assert select.select([here], [], [], 0.01) == ([], [], [])
+there.send(b"x")
+assert select.select([here], [], [], 60)[0] == [here]
+lock = threading.Lock()
+assert lock.acquire() and not lock.acquire(timeout=0.01)
+
+stop = threading.Event()
+threading.Timer(0.1, stop.set).start()
+while not stop.is_set():
+    pass  # a slice of time ends this
+
+async def main():
+    return await asyncio.to_thread(socket.getaddrinfo, "127.0.0.1", 80)
+
+assert asyncio.run(main())
+print(platform.machine(), greenify.__version__)
+"""
+
+
+@pytest.mark.skipif(
+    shutil.which("apt-get") is None, reason="qemu and aarch64's Python are Debian's"
+)
+def test_on_aarch64(tmp_path: Path) -> None:
+    pytest.importorskip("ziglang", reason="pip install -e '.[dist]'")
+    _build(tmp_path, "--python", "3.11", "--target", "aarch64-linux-gnu")
+    wheel = _wheel(tmp_path, "3.11", "manylinux2014_aarch64")
+    said = succeed(ROOT / ".ci" / "aarch64", wheel, "-c", PROGRAM)
+    assert said == f"aarch64 {__version__}\n"
+    said = succeed(ROOT / ".ci" / "aarch64", wheel, "-m", "greenify", "--version")
+    assert "manylinux2014_aarch64" in said.partition("\n")[0]
 
 
 def test_bill_of_materials(dist: Path, tmp_path: Path) -> None:
