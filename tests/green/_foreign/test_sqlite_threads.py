@@ -343,6 +343,28 @@ class TestGreenlets:
             "patch_all",
         )
 
+    def test_while_a_trace_is_on(self) -> None:
+        """A trace looks at the same switches."""
+        run(
+            f"""{PROGRAM}
+    import greenify
+    def alone(db):
+        assert refused(db.execute, "select 1") is None
+        assert Thread(refused, db.execute, "select 1").end() == me
+    before = sqlite3.connect(":memory:")
+    with greenify.trace(os.path.join(os.path.dirname(os.path.abspath(__file__)), "trace")):
+        alone(before)
+        during = sqlite3.connect(":memory:")
+        other = Thread(sqlite3.connect, ":memory:").end()
+        alone(during)
+        assert refused(other.execute, "select 1")
+    alone(before)
+    alone(during)
+    assert refused(other.execute, "select 1")
+    """,
+            "patch_all",
+        )
+
     def test_restore(self) -> None:
         run(
             f"""{PROGRAM}
