@@ -310,7 +310,7 @@ assert begun <= until("in the parent", "waiting").since <= now()
 
 
 BLOCKED = """
-import ctypes, os, threading, time
+import ctypes, os, signal, threading, time
 print(os.getpid(), flush=True)
 def waits():
     event.wait()
@@ -319,6 +319,8 @@ threading.Thread(target=waits, name="waits", daemon=True).start()
 threading.Thread(target=time.sleep, args=(0.01,), name="sleeps", daemon=True).start()
 time.sleep(0.02)
 event.set()
+# The clock of the time slices goes on while the answers are made, and would end the sleep.
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 ctypes.CDLL(None).sleep(1000)
 """
 
