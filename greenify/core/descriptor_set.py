@@ -22,6 +22,7 @@ from greenify.core.clock import monotonic as _monotonic
 from greenify.core.descriptors import Descriptor
 from greenify.core.kernel_queue import ONCE, READ, WRITE
 from greenify.core.placement import high_copy
+from greenify.core.unwatched import NO_ROOM, Unwatched
 
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
@@ -48,6 +49,7 @@ class DescriptorSet:
         #: What polls several descriptors at once, by number, and what is called before one is closed.
         self.polls: Mapping[int, object] = {}
         self.closing: Callable[[int], None] | None = None
+        self.unwatched = Unwatched(self)
 
     def fileno(self) -> int:
         """The descriptor of the kernel queue, readable when there is something to report."""
@@ -71,8 +73,11 @@ class DescriptorSet:
             try:
                 self.queue.modify(fd, mask)
             except FileNotFoundError:
+                if known in self.unwatched:
+                    known.uses += uses if known.uses else 0
+                    known.mask = mask
+                    return known
                 # The number was closed without our knowledge and belongs to another file now.
-                pass
             else:
                 if known.uses or known.mask & ONCE:
                     known.uses += uses
@@ -85,12 +90,15 @@ class DescriptorSet:
             self.queue.register(fd, mask)
         except FileExistsError:
             self.queue.modify(fd, mask)
-        except BaseException:
-            if known is not None:
-                self.by_fd[fd] = known
+        except BaseException as exc:
+            if isinstance(exc, OSError) and exc.errno in NO_ROOM:
+                self.unwatched.add(fresh)
             else:
-                del self.by_fd[fd]
-            raise
+                if known is not None:
+                    self.by_fd[fd] = known
+                else:
+                    del self.by_fd[fd]
+                raise
         if known is not None:
             known.closed = True
             known.wake_all()
@@ -113,8 +121,18 @@ class DescriptorSet:
         try:
             self.queue.modify(descriptor.fd, descriptor.mask)
         except FileNotFoundError:
-            # Closed and reused without our knowledge: this registration belongs to the new file.
+            if descriptor not in self.unwatched:
+                # Closed and reused without our knowledge: this registration belongs to the new file.
+                self.register(descriptor)
+
+    def register(self, descriptor: Descriptor) -> None:
+        """Tell the kernel queue of `descriptor`, or look at it by the clock where that has no room."""
+        try:
             self.queue.register(descriptor.fd, descriptor.mask)
+        except OSError as exc:
+            if exc.errno not in NO_ROOM:
+                raise
+            self.unwatched.add(descriptor)
 
     def forget(self, fd: int) -> None:
         """Wake whoever waits on `fd`, which is about to be closed, with EBADF.  Any OS thread."""
@@ -237,10 +255,10 @@ class DescriptorSet:
 
     def register_all(self, besides: object) -> None:
         """Tell a new kernel queue of every descriptor but that of `besides`; who waits looks again."""
-        for fd, descriptor in list(self.by_fd.items()):
+        for descriptor in list(self.by_fd.values()):
             if descriptor.read.waiter is not besides and not descriptor.closed:
                 try:
-                    self.queue.register(fd, descriptor.mask)
+                    self.register(descriptor)
                 except OSError:
                     # Closed without our knowledge: it is found out at its next use.
                     pass

@@ -86,6 +86,8 @@ class Resources:
                 loop = Loop()
                 undo.callback(loop.close)
                 loop.watch(descriptors.fileno())
+                # libuv tells its kernel queue only now, and would abort where that refuses a full one.
+                loop.turn()
                 undo.pop_all()
         except BaseException:
             descriptors.queue, self.pair = before
