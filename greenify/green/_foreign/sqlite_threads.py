@@ -27,7 +27,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakSet, ref
 
-from greenlet import greenlet
+from greenlet import getcurrent, greenlet
 
 # What `_thread` has natively: this is imported when the program imports sqlite3, after the patch.
 from greenify.core.native import _get_ident as _native_get_ident
@@ -75,7 +75,7 @@ class _Threads:
         known = _Connection(cache, self.ended.append)
         known.address = address
         # Without a hub there is one thread, which may stand for a green one elsewhere.
-        known.ident = self.native if current_hub() is None else get_ident()
+        known.ident = self.native if current_hub() is None else self._ident_of(getcurrent())
         self._sort()
         if not self.connections and not self.new:
             self.live = known.ident
@@ -105,7 +105,7 @@ class _Threads:
         """For `follow`."""
         if self.new or self.ended:
             self._sort()
-        ident = getattr(target, "ident", 0) or get_ident()
+        ident = self._ident_of(target)
         live = self.live
         if ident != live:
             self.live = ident
@@ -119,6 +119,12 @@ class _Threads:
                     known.remembered.value = self.native
         if not (self.connections or self.new):
             unfollow(self.switched)
+
+    def _ident_of(self, current: Any) -> int:
+        """Of the thread that runs, in the current greenlet."""
+        if hasattr(current.parent, "greenify_adopt"):
+            return self.native
+        return getattr(current, "ident", 0) or get_ident()
 
     def give_up(self) -> None:
         """All connections are usable on this OS thread again, and nobody follows its switches for them."""

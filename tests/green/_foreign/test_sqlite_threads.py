@@ -313,6 +313,26 @@ class TestGreenlets:
             "patch_all",
         )
 
+    def test_those_of_gevent_are_no_threads(self) -> None:
+        run(
+            f"""{PROGRAM}
+    import gevent
+    db = sqlite3.connect(":memory:")
+    def work():
+        assert refused(db.execute, "select 1") is None
+        mine = sqlite3.connect(":memory:")
+        gevent.sleep(0.001)
+        assert refused(db.execute, "select 1") is None
+        return mine
+    jobs = [gevent.spawn(work) for _ in range(3)]
+    gevent.joinall(jobs, raise_error=True)
+    for job in jobs:
+        assert refused(job.value.execute, "select 1") is None
+        assert Thread(refused, job.value.execute, "select 1").end() == me
+    """,
+            "patch_all",
+        )
+
     def test_only_while_such_a_connection_is_alive(self) -> None:
         run(
             f"""{PROGRAM}
