@@ -50,8 +50,11 @@ class Watched:
         self._chained = greenlets.gettrace()
         self.function = self._switched()
         greenlets.settrace(self.function)
-        put = hub._queue.append
-        hub.ready = Recorder(hub._queue, wakes.append(self, hub, put))  # type: ignore[assignment]
+        queue = hub._queue
+        recorder = Recorder(
+            queue, wakes.append(self, hub, queue.append), wakes.pop(self, queue.pop)
+        )
+        hub.ready = recorder  # type: ignore[assignment]
         # In the place of methods of the hub.
         vars(hub)["poll"] = self._poll
         vars(hub)["_sleep"] = self._sleep
@@ -214,6 +217,10 @@ class Watched:
         except Exception:
             log("a wait cannot be described")
             return track.wait("waiting")
+
+    def waits_on(self, track: Track, g: Any) -> None:
+        """A thread that was ready and has not run waits again."""
+        self.record.put(_stamp(_clock()), track.end, track.wait(self._waits.text(g.gr_frame)))
 
     # The loop.
 

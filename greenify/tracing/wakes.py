@@ -20,7 +20,7 @@ from greenify.tracing.tracks import QUEUED, RUNNING, WAITING, Track
 if TYPE_CHECKING:
     from greenify.tracing.recording import Watched
 
-__all__ = ["append"]
+__all__ = ["append", "pop"]
 
 
 def append(watched: Watched, hub: Hub, put: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -59,6 +59,20 @@ def append(watched: Watched, hub: Hub, put: Callable[[Any], None]) -> Callable[[
             track.queued = QUEUED
 
     return recorded
+
+
+def pop(watched: Watched, take: Callable[[], Any]) -> Callable[[], Any]:
+    """The one that came last is taken back: who was woken for a lock that somebody has taken meanwhile."""
+
+    def taken_back() -> Any:
+        item = take()
+        track: Track | None = getattr(item, ATTRIBUTE, None)
+        if track is not None and track.queued > QUEUED and watched.on:
+            track.queued = WAITING
+            watched.waits_on(track, item)
+        return item
+
+    return taken_back
 
 
 def _unknown(watched: Watched, item: Any, me: Any) -> None:

@@ -85,6 +85,39 @@ def test_every_moment_has_one_state(tmp_path: Path) -> None:
             assert after != "running" or before in ("ready", "waiting"), (track.name, names)
 
 
+def test_a_wake_up_that_is_taken_back(tmp_path: Path) -> None:
+    program = """
+    import threading, time
+    lock = threading.Lock()
+    begun = threading.Event()
+
+    def holder():
+        lock.acquire()
+        begun.set()
+        time.sleep(0.01)
+        lock.release()
+        lock.acquire()
+        time.sleep(0.05)
+        lock.release()
+
+    def second():
+        begun.wait()
+        lock.acquire()
+
+    threads = [threading.Thread(target=each, name=each.__name__) for each in (holder, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    """
+    picture = drawn(program, tmp_path)
+    second = line(picture, "second")
+    waits = named(second, "Lock of <string>:")
+    assert sum(each.length for each in waits) >= 50_000_000, second.slices
+    for before, after in itertools.pairwise(second.slices):
+        assert before.end == after.begin
+
+
 def test_starts(tmp_path: Path) -> None:
     program = """
     import threading
