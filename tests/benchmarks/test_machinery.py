@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import inspect
@@ -82,6 +83,7 @@ class TestStartup:
 
 
 class TestRunning:
+    @pytest.mark.smoke
     def test_one_round(self) -> None:
         workloads = [WORKLOADS[name] for name in ("echo-1", "switch", "import-patch")]
         plan = Plan(workloads, ["greenify", "threads", "floor"], rounds=2, quick=True)
@@ -103,6 +105,20 @@ class TestRunning:
     def test_server_row_also_measures_memory(self) -> None:
         sample = run_once(WORKLOADS["server-10"], LAYERS["greenify"], True, {}, 60)
         assert list(sample.also) == ["memory-connection-10"]
+
+    @pytest.mark.smoke
+    @pytest.mark.parametrize(
+        "row", ["echo-100", "tls-echo", "queue-fan-out", "lock-contended", "selector", "gevent-ping-pong"]
+    )  # fmt: skip
+    def test_a_row_of_each_kind(self, row: str) -> None:
+        workload = WORKLOADS[row]
+        layer = "gevent-greenify" if row.startswith("gevent") else "greenify"
+        assert layer in workload.all_layers
+        with contextlib.ExitStack() as stack:
+            made = {
+                need: stack.enter_context(resources.RESOURCES[need]()) for need in workload.needs
+            }
+            assert run_once(workload, LAYERS[layer], True, made, 60).cost > 0
 
     def test_failure_names_its_reason(self) -> None:
         broken = Workload("switch", "scheduling", "switch", {"wrong": 1})
@@ -151,6 +167,7 @@ class TestRunning:
         reason = "the module no_such_client is not installed, which client-pyzmq needs"
         assert results.rows["client-pyzmq"].failures == {"threads": reason}
 
+    @pytest.mark.smoke
     @pytest.mark.parametrize(
         "row", ["hand-over", "hand-over-20", "sqlite-select", "sqlite-update", "hash-update-1k"]
     )
