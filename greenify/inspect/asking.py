@@ -100,7 +100,7 @@ def ask(pid: int, what: str, **details: Any) -> dict[str, Any]:
     request = json.dumps({"ask": what, **details}).encode() + b"\n"
     try:
         answer = _exchange(path, request, pid, uid)
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, FileNotFoundError):
         raise NoAnswerError(f"process {pid} has closed its socket, {path}") from None
     except TimeoutError:
         raise NoAnswerError(

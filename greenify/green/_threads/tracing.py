@@ -54,11 +54,19 @@ _setprofile_of_new = threading.setprofile
 _local = _thread._local()
 
 
-# What runs on native threads that are no threads of the program: behind the time slices and the watch.
-_HIDDEN = ("greenify.core.ticker", "greenify.watching.telling")
+# What runs on native threads that are no threads of the program: behind the time slices, the watch, --inspect
+# and the trace.
+_HIDDEN = frozenset(
+    {
+        "greenify.core.ticker",
+        "greenify.inspect.listening",
+        "greenify.tracing.sinks",
+        "greenify.watching.telling",
+    }
+)
 
 
-def _is_tickers(frame: FrameType | None) -> bool:
+def _is_hidden(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_globals.get("__name__") in _HIDDEN:
             return True
@@ -68,7 +76,7 @@ def _is_tickers(frame: FrameType | None) -> bool:
 
 def current_frames() -> dict[int, FrameType]:
     """`sys._current_frames`: the frame that each thread is in, green threads included, by its identifier."""
-    found = {ident: frame for ident, frame in _current_frames().items() if not _is_tickers(frame)}
+    found = {ident: frame for ident, frame in _current_frames().items() if not _is_hidden(frame)}
     for hub in tuple(hubs):
         for task, frame in frames(hub):
             ident = hub.ident if task is hub.main else getattr(task, "ident", None)
