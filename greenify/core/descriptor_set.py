@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from greenify.core.blocking import bad_descriptor
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.descriptors import Descriptor
-from greenify.core.kernel_queue import ONCE, READ, WRITE
+from greenify.core.kernel_queue import NO_ROOM, ONCE, READ, WRITE
 from greenify.core.placement import high_copy
-from greenify.core.unwatched import NO_ROOM, Unwatched
+from greenify.core.unwatched import Unwatched
 
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
@@ -73,12 +73,11 @@ class DescriptorSet:
             try:
                 self.queue.modify(fd, mask)
             except FileNotFoundError:
-                if known in self.unwatched:
-                    known.uses += uses if known.uses else 0
-                    known.mask = mask
-                    return known
-                # The number was closed without our knowledge and belongs to another file now.
+                # Otherwise the number was closed without our knowledge and belongs to another file now.
+                there = known in self.unwatched
             else:
+                there = True
+            if there:
                 if known.uses or known.mask & ONCE:
                     known.uses += uses
                 known.mask = mask
@@ -87,18 +86,15 @@ class DescriptorSet:
         fresh = self.by_fd[fd] = Descriptor(self.hub, fd, mask)
         fresh.uses = uses
         try:
-            self.queue.register(fd, mask)
+            self.register(fresh)
         except FileExistsError:
             self.queue.modify(fd, mask)
-        except BaseException as exc:
-            if isinstance(exc, OSError) and exc.errno in NO_ROOM:
-                self.unwatched.add(fresh)
+        except BaseException:
+            if known is not None:
+                self.by_fd[fd] = known
             else:
-                if known is not None:
-                    self.by_fd[fd] = known
-                else:
-                    del self.by_fd[fd]
-                raise
+                del self.by_fd[fd]
+            raise
         if known is not None:
             known.closed = True
             known.wake_all()
@@ -190,7 +186,7 @@ class DescriptorSet:
         descriptor.moved = True
         # In this order, for events may come at once.
         self.by_fd[copy] = descriptor
-        self.queue.register(copy, descriptor.mask)
+        self.register(descriptor)
         self.by_fd.pop(fd, None)
         try:
             self.queue.unregister(fd)
@@ -205,13 +201,17 @@ class DescriptorSet:
         if not descriptor.closed and not descriptor.polled:
             descriptor.closed = True
             self.by_fd.pop(copy, None)
-            self.hub.private_fds.discard(copy)
-            try:
-                # The file may be open elsewhere, and would be reported under this number for ever.
-                self.queue.unregister(copy)
-            except OSError:
-                pass
-            _close(copy)
+            self.close_copy(self.queue, copy)
+
+    def close_copy(self, queue: Any, copy: int) -> None:
+        """Close a number of our own under which a file is registered in `queue`."""
+        self.hub.private_fds.discard(copy)
+        try:
+            # The file may be open elsewhere, and would be reported under this number for ever.
+            queue.unregister(copy)
+        except OSError:
+            pass
+        _close(copy)
 
     def _drop(self, descriptor: Descriptor) -> None:
         if self.by_fd.get(descriptor.fd) is descriptor:

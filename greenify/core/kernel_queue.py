@@ -9,7 +9,13 @@ from typing import Any
 
 from greenify.core.placement import high_copy
 
-__all__ = ["EAGER_EVENTS", "ONCE", "READ", "READ_EVENTS", "WRITE", "WRITE_EVENTS", "make_queue"]
+__all__ = [
+    "EAGER_EVENTS", "NO_ROOM", "ONCE", "READ", "READ_EVENTS", "WRITE", "WRITE_EVENTS", "make_queue",
+]  # fmt: skip
+
+#: What the kernel answers when it has no room for one more registration or level of nested queues, or
+#: (EINVAL) when a single file is registered under hundreds of numbers.
+NO_ROOM = frozenset({errno.EINVAL, errno.ENOSPC, errno.ELOOP})
 
 
 class _KQueue:

@@ -8,21 +8,17 @@ for such a descriptor looks again by the clock, and each look asks for room firs
 
 from __future__ import annotations
 
-import errno
 import select
 from typing import TYPE_CHECKING, Any
 
 from greenify.core.clock import monotonic as _monotonic
-from greenify.core.kernel_queue import WRITE
+from greenify.core.kernel_queue import NO_ROOM, WRITE
 
 if TYPE_CHECKING:
     from greenify.core.descriptor_set import DescriptorSet
     from greenify.core.descriptors import Descriptor
 
-__all__ = ["NO_ROOM", "Unwatched"]
-
-#: What epoll_ctl says then, and of queues that are nested too deeply.
-NO_ROOM = frozenset({errno.EINVAL, errno.ENOSPC, errno.ELOOP})
+__all__ = ["Unwatched"]
 
 _poll = select.poll
 

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import _thread
 import errno
-import os
 import select
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from greenify.core.fork import fork_hooks
 from greenify.core.hub import Hub
-from greenify.core.kernel_queue import make_queue
+from greenify.core.kernel_queue import NO_ROOM, make_queue
 from greenify.core.placement import high_copy
 from greenify.core.waiters import HubWaiter
 
@@ -29,13 +28,9 @@ __all__ = ["EVENTS", "RDHUP", "REFUSALS", "WRITING", "Interests", "Refused", "Wa
 
 _native: Any = select
 _native_poll: Any = select.poll
-_close = os.close
 
-# What the kernel answers when it has no room for one more queue, registration or level of nested queues, or
-# (EINVAL) when a single file is registered under hundreds of numbers.
-REFUSALS = frozenset(
-    {errno.EINVAL, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
-)
+# What the kernel answers when it has no room for one more registration, or for one more queue.
+REFUSALS = NO_ROOM | {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 # How many events are taken by one system call.
 _BATCH = 512
@@ -215,13 +210,7 @@ class Interests:
     def _let_go(self, copy: int) -> None:
         if self._names.pop(copy, None) is not None:
             self._armed.pop(copy, None)
-            self.hub.private_fds.discard(copy)
-            try:
-                # The file may be open elsewhere, and would be reported under this number for ever.
-                self.queue.unregister(copy)
-            except OSError:
-                pass
-            _close(copy)
+            self.hub.descriptors.close_copy(self.queue, copy)
 
     def _register(self, fd: int, mask: int) -> bool:
         """Add a registration; False if `fd` is not open."""
