@@ -157,6 +157,7 @@ class TestFinalisers:
             order.append("waits")
             with lock:
                 order.append("has it")
+        gc.disable()  # or the timer's thread may be the one that collects, and waits for itself
         Garbage(finalise)
         releaser = threading.Timer(0.02, release.set)
         releaser.start()

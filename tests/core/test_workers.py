@@ -136,6 +136,7 @@ sys.setswitchinterval(1e-5)
 workers = Workers(limit=4, idle=0.001)
 ended = core.new_waiter()
 left = [8]
+counting = native_lock()
 errors = []
 def thread():
     try:
@@ -146,8 +147,10 @@ def thread():
     except BaseException as exc:
         errors.append(exc)
     finally:
-        left.pop() if left[-1] == 1 else left.append(left.pop() - 1)
-        if not left:
+        with counting:
+            left[0] -= 1
+            last = not left[0]
+        if last:
             ended.wake()
 for _ in range(8):
     _thread.start_new_thread(thread, ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -235,6 +236,12 @@ for fd in (there_out, there_in, back_out, back_in):
                     print(number, type(exc).__name__, getattr(exc, "errno", ""))
             """
         plain, green = check(code, False), check(code, "patch_all")
+        # An older CPython (3.11.2) raises this one with the number of whichever error was the last before.
+        if "\n27 OSError 9\n" not in plain:
+            plain, green = (
+                re.sub(r"(?m)^(27 OSError) \d+$", r"\1", text) for text in (plain, green)
+            )
+            assert "\n27 OSError\n" in green
         assert green == plain
         assert len(plain.splitlines()) == 47
 

@@ -171,8 +171,14 @@ class TestConnections:
         right._transport.close(None)
         assert left.read() == b""
 
-    def test_no_farewell_as_an_error(self, contexts: Contexts) -> None:
+    def test_no_farewell_as_an_error(
+        self, contexts: Contexts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         left, right = tcp_pair()
+        # An older CPython (3.11.2) sets it by default where OpenSSL is 3, and then nobody is told.
+        ignoring = getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+        older = bool(contexts[0].options & ignoring)
+        monkeypatch.setattr(contexts[0], "options", contexts[0].options & ~ignoring)
         with left, right:
             task: Task[Any] = Task(
                 lambda: left.start_tls(
@@ -185,7 +191,8 @@ class TestConnections:
             right.write(b"cut")
             assert left.read_bytes(3) == b"cut"
             right._transport.close(None)
-            with pytest.raises(ssl.SSLEOFError):
+            # Without the class of its own there.
+            with pytest.raises(ssl.SSLError if older else ssl.SSLEOFError, match="(?i)eof"):
                 left.read()
 
     def test_half_closed(self, pair: tuple[Stream, Stream]) -> None:

@@ -209,6 +209,8 @@ class TestErrors:
         ids=repr,
     )
     def test_source(self, here: Path, source: bytes) -> None:
+        if b"\0" in source and run([], [write(here, source)], cwd=here).code == 0:
+            pytest.skip("this CPython (3.11.2 does) takes a null byte for the end of a source")
         assert_same(write(here, source), cwd=here)
         if b"coding" in source and sys.version_info >= (3, 14):
             return  # It ends with "Illegal seek": Python itself cannot read such a source from a pipe.
