@@ -192,7 +192,7 @@ class TestConnections:
             assert left.read_bytes(3) == b"cut"
             right._transport.close(None)
             # Without the class of its own there.
-            with pytest.raises(ssl.SSLError if older else ssl.SSLEOFError, match="(?i)eof"):
+            with pytest.raises(ssl.SSLError if older else ssl.SSLEOFError, match=r"(?i)eof"):
                 left.read()
 
     def test_half_closed(self, pair: tuple[Stream, Stream]) -> None:
