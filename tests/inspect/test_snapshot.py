@@ -427,6 +427,45 @@ def test_what_a_thread_costs() -> None:
     assert max(costs) < 150, costs
 
 
+def test_rows_are_written_as_json_writes_them() -> None:
+    """The answer to another process is written without json, for the sake of thousands of rows."""
+    run_python(
+        """
+        import json, threading, time
+        import greenify
+        from greenify.inspect import listen, snapshot
+        from greenify.inspect.answers import _fields, _written
+        listen()
+        lock = threading.Lock()
+        lock.acquire()
+        begun = threading.Semaphore(0)
+        def inside(function, *args):
+            begun.release()
+            function(*args)
+        for name, *call in (
+            ('a "quoted" \\\\ name, \\u00e4', lock.acquire), ("sleeps", time.sleep, 1000),
+            ("new\\nline", threading.Event().wait),
+        ):
+            threading.Thread(target=inside, args=call, name=name, daemon=True).start()
+            begun.acquire()
+        greenify.spawn(time.sleep, 1000)
+        time.sleep(0)
+        for stacks in False, True:
+            look = snapshot(stacks=stacks)
+            assert len(look.rows) >= 5, look.rows
+            for row in look.rows:
+                written = json.loads(_written(row, look.time))
+                plain = json.loads(json.dumps(_fields(row, look.time), default=str))
+                assert len(written) == len(plain)
+                for ours, theirs in zip(written, plain):
+                    near = isinstance(theirs, float) and abs(ours - theirs) < 1e-6
+                    assert near or ours == theirs, (ours, theirs)
+        """,
+        check=True,
+        greenify="patch_all",
+    )
+
+
 def test_since_when() -> None:
     """It is known while a trace is on, of what has begun since then."""
     run_python(

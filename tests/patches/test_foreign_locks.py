@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 
 import pytest
 
-from tests.green import programs
-from tests.green.programs import both_modes
+from tests.green.programs import both_modes, run
 from tests.support import Mode, run_python
-
-
-def run(code: str, mode: Mode) -> None:
-    """`programs.run` for code that begins at the margin."""
-    programs.run(textwrap.indent(code, "    "), mode)
 
 
 class TestFastrlock:

@@ -6,15 +6,8 @@ import textwrap
 
 import pytest
 
-from tests.green import programs
-from tests.green.programs import both_modes, same_output
+from tests.green.programs import MODES, both_modes, run, same_output
 from tests.support import Mode, run_python
-
-
-def run(code: str, mode: Mode) -> None:
-    """`programs.run` for code that begins at the margin."""
-    programs.run(textwrap.indent(code, "    "), mode)
-
 
 LARGE = """
 threading.stack_size(512 << 20)
@@ -162,7 +155,7 @@ assert threading.stack_size() == 512 << 20
             print("end of main")
             """
         )
-        for mode in programs.MODES:
+        for mode in MODES:
             result = run_python("import sys, threading, time\n" + code, greenify=mode, check=True)
             assert sorted(result.stdout.splitlines()) == ["end of main", "worked a", "worked b"]
             assert result.stderr == ""

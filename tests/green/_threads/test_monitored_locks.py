@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 
 import pytest
 
-from tests.green import programs
-from tests.green.programs import both_modes
+from tests.green.programs import both_modes, run
 from tests.support import Mode
 
 pytestmark = pytest.mark.skipif(
@@ -34,10 +32,6 @@ def end():
     monitoring.set_events(3, 0)
     monitoring.free_tool_id(3)
 """
-
-
-def run(code: str, mode: Mode) -> None:
-    programs.run(textwrap.indent(code, "    "), mode)
 
 
 @both_modes

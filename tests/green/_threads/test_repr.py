@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import pytest
 
-from tests.green import programs
-from tests.green.programs import both_modes
+from tests.green.programs import both_modes, run
 from tests.support import Mode
 
 SLOW = """
@@ -20,11 +17,6 @@ def all_see(shared, expected):
     found = [thread.end() for thread in threads]
     assert found == [expected] * 4, found
 """
-
-
-def run(code: str, mode: Mode) -> None:
-    """`programs.run` for code that begins at the margin."""
-    programs.run(textwrap.indent(code, "    "), mode)
 
 
 @both_modes
