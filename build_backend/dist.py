@@ -129,6 +129,8 @@ def make_sdist(to):
         Its path.
     """
     with tempfile.TemporaryDirectory() as scratch:
+        # setuptools adds to the list of files that it finds, and writes names otherwise than it reads them.
+        Path(ROOT, "greenify.egg-info", "SOURCES.txt").unlink(missing_ok=True)
         code = "import sys, build_backend; build_backend.build_sdist(sys.argv[1])"
         _run(sys.executable, "-c", code, scratch, cwd=ROOT)
         [found] = Path(scratch).iterdir()

@@ -175,6 +175,10 @@ _tickers: dict[Hub, _Ticker] = {}
 # Those that a fork has stopped, with who has been looking.
 _stopped: list[tuple[Hub, tuple[Looker, ...]]] = []
 
+# A fork is on its way: a time slice that ends meanwhile, in one of its hooks or while it waits for a thread's
+# end, must not start another one.
+_forking = False
+
 #: The fork counts the threads that it warns of when it has called the parent's hooks.
 COUNTS_LATE = sys.version_info[:2] == (3, 13)
 
@@ -185,6 +189,9 @@ def attach(hub: Hub, looker: Looker) -> None:
     Raises:
         RuntimeError: no thread can be started.
     """
+    if _forking:
+        _stopped.append((hub, (looker,)))
+        return
     ticker = _tickers.get(hub)
     if ticker is not None:
         ticker.lookers[looker] = None
@@ -232,6 +239,8 @@ def ring(hub: Hub) -> bool:
 
 def _stop_all() -> None:
     # Before a fork: threads are not inherited, and from CPython 3.12 on it warns of them.
+    global _forking
+    _forking = True
     for hub, ticker in tuple(_tickers.items()):
         _tickers.pop(hub, None)
         _stopped.append((hub, tuple(ticker.lookers)))
@@ -239,8 +248,8 @@ def _stop_all() -> None:
 
 
 def restart() -> None:
-    """Go on with what a fork has stopped.  Any thread."""
-    while _stopped:
+    """Go on with what a fork has stopped, when that is over.  Any thread."""
+    while _stopped and not _forking:
         hub, lookers = _stopped.pop()
         for looker in lookers:
             try:
@@ -250,6 +259,8 @@ def restart() -> None:
 
 
 def _after_in_parent() -> None:
+    global _forking
+    _forking = False
     if not COUNTS_LATE:
         restart()
         return
@@ -260,6 +271,8 @@ def _after_in_parent() -> None:
 
 def forget_all() -> None:
     """In the child of a fork: neither the threads nor the hubs are there."""
+    global _forking
+    _forking = False
     _tickers.clear()
     _stopped.clear()
 

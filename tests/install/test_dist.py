@@ -5,6 +5,7 @@ Takes minutes: `.ci/run` makes the wheels of this machine for every Python first
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -71,12 +72,17 @@ def test_installs_without_compiler_and_index(
     assert f"{tag}-{tag}-manylinux2014_x86_64" in said.partition("\n")[0]
 
 
+def _sums(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
 def test_two_builds_are_equal(dist: Path, tmp_path: Path) -> None:
     if dist == ROOT / "dist" and succeed("git", "status", "--porcelain", cwd=ROOT):
         pytest.skip("dist/ may have been built from other sources: the tree has changes")
     _build(tmp_path, "--python", "3.11", *MACHINE)
-    for path in tmp_path.iterdir():
-        assert path.read_bytes() == (dist / path.name).read_bytes(), path.name
+    built, there = _sums(tmp_path), _sums(dist)
+    # By their sums: a difference of two archives says nothing, and takes minutes to show.
+    assert built == {name: there[name] for name in built}
 
 
 # By the name of the target: what the wheel says that it runs on, and the machine in the header of its module.

@@ -84,7 +84,8 @@ class TestEvent:
 
     def test_waiters_that_give_up_leave_nothing(self) -> None:
         event = Event()
-        jobs = [GREEN.start(event.wait, 0.001) for _ in range(10)]
+        # Long enough for a busy machine to start all of them before the first gives up.
+        jobs = [GREEN.start(event.wait, 0.2) for _ in range(10)]
         killed = [GREEN.start(event.wait) for _ in range(10)]
         settle()
         assert len(event._waiters) == 20

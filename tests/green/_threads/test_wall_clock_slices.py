@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.green.programs import both_modes, run
-from tests.support import Mode
+from tests.support import Mode, run_python
 
 READY = """
     import ctypes
@@ -193,6 +195,45 @@ def test_a_fork_finds_no_native_thread() -> None:
         "patch_all",
         timeout=120,
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_a_slice_that_ends_in_a_fork_starts_none() -> None:
+    # A hook from before greenify's import is the last to run before the fork: here slices end in it.
+    result = run_python(
+        """
+        import os, time
+
+        counted = []
+        def hook():
+            if watched:
+                end = time.process_time() + 0.1
+                while time.process_time() < end:
+                    pass
+                counted.append(len(os.listdir("/proc/self/task")))
+
+        watched = False
+        os.register_at_fork(before=hook)
+        import greenify
+        greenify.patch_all()
+        import threading
+
+        end = threading.Event()
+        thread = threading.Thread(target=end.wait)
+        thread.start()
+        time.sleep(0)
+        watched = True
+        pid = os.fork()
+        if not pid:
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert counted == [1], counted
+        end.set()
+        """,
+        greenify=False,
+        check=True,
+    )
+    assert result.stderr == ""
 
 
 def test_the_programs_end_does_not_wait_for_it() -> None:
