@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from types import CodeType, FrameType, TracebackType
 
 __all__ = ["hide_wait", "leave_out_twin", "leave_out_wait", "skip_frames"]
@@ -59,14 +60,44 @@ worker_codes: set[CodeType] = set()
 _arrived: tuple[int, CodeType, int] | None = None
 
 
+def _set_traceback(exc: BaseException, tb: TracebackType | None) -> None:
+    exc.__traceback__ = tb
+
+
+def _make_go_on_with() -> Callable[[BaseException, TracebackType | None], None]:
+    """For CPython 3.10, whose bare ``raise`` takes the traceback that was put aside when `exc` was caught."""
+    try:
+        import ctypes
+        from _ctypes import Py_INCREF as keep
+    except ImportError:
+        return _set_traceback  # the traceback shows our frames
+    # Not the attribute, which is the program's, too, and has its argument types.
+    put_aside = ctypes.pythonapi["PyErr_SetExcInfo"]
+    put_aside.argtypes, put_aside.restype = (ctypes.py_object,) * 3, None
+
+    def go_on_with(exc: BaseException, tb: TracebackType | None) -> None:
+        exc.__traceback__ = tb
+        kind = type(exc)
+        # It takes the references that it is given.
+        keep(kind)
+        keep(exc)
+        keep(tb)
+        put_aside(kind, exc, tb)
+
+    return go_on_with
+
+
+#: Give `exc`, which is being handled, another traceback, with which a bare ``raise`` goes on.
+_go_on_with = _set_traceback if sys.version_info >= (3, 11) else _make_go_on_with()
+
+
 def leave_out_wait() -> None:
     """Take our own frames out of the traceback of an exception that has arrived in a wait.
 
     For an ``except`` block that ends with a bare ``raise``.  An error of the engine itself keeps all of them,
-    and so does everything in development mode, and up to CPython 3.10, which raises again with the traceback
-    that it has put aside.
+    and so does everything in development mode.
     """
-    if sys.flags.dev_mode or sys.version_info < (3, 11):
+    if sys.flags.dev_mode:
         return
     exc = sys.exc_info()[1]
     if exc is None:
@@ -77,7 +108,7 @@ def leave_out_wait() -> None:
         name = tb.tb_frame.f_code.co_name
         tb = tb.tb_next
     if tb is not None or name in _WAITING:
-        exc.__traceback__ = tb
+        _go_on_with(exc, tb)
         _remember(exc, sys._getframe(1))
 
 
@@ -100,7 +131,7 @@ def leave_out_twin() -> None:
     those of the program's own code that C has called.  For an ``except`` block that ends with a bare
     ``raise``, in the function that the program has called.  The engine's own errors keep all frames.
     """
-    if sys.flags.dev_mode or sys.version_info < (3, 11):
+    if sys.flags.dev_mode:
         return
     exc = sys.exc_info()[1]
     if exc is None:
@@ -114,7 +145,7 @@ def leave_out_twin() -> None:
         if last is None or _arrived != (id(exc), last.tb_frame.f_code, last.tb_lineno):
             return
         _remember(exc, sys._getframe(1))
-    exc.__traceback__ = tb
+    _go_on_with(exc, tb)
 
 
 def skip_frames(exc: BaseException, file: str) -> None:

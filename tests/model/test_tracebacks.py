@@ -272,9 +272,6 @@ INSIDE = """
 """
 
 
-@pytest.mark.skipif(
-    sys.version_info < (3, 11), reason="CPython 3.10 raises again with the old traceback"
-)
 def test_seen_from_inside() -> None:
     # By the code that is interrupted, before it has ended.
     text = run_python(INSIDE, "patched", greenify=False, check=True).stdout
@@ -297,3 +294,39 @@ def test_seen_from_inside() -> None:
         INSIDE, "patched", greenify=False, check=True, options=["-X", "dev"]
     ).stdout
     assert "hub.next().switch()" in shown_whole
+
+
+def test_keeps_no_exception() -> None:
+    # What is done about its traceback counts its references by hand, on CPython 3.10.
+    code = """
+        import gc, sys, weakref
+        import greenify
+        greenify.patch_all()
+        import socket, time
+
+        class Own(Exception):
+            pass
+
+        left, right = socket.socketpair()
+        calls = [lambda: time.sleep(100), lambda: left.recv(1)]
+
+        def interrupted(call):
+            error = Own()
+            try:
+                with greenify.Timeout(0.0001, error):
+                    call()
+            except Own:
+                return weakref.ref(error)
+            raise AssertionError("not interrupted")
+
+        for call in calls:
+            interrupted(call)
+            before = sys.getrefcount(Own)
+            ended = [interrupted(call) for _ in range(20)]
+            gc.collect()
+            # The last one may be remembered.
+            kept = sum(each() is not None for each in ended)
+            assert kept < 2, kept
+            assert sys.getrefcount(Own) <= before + 1, (before, sys.getrefcount(Own))
+    """
+    run_python(code, greenify=False, check=True)

@@ -268,8 +268,7 @@ def test_an_error_shows_the_frames_that_it_shows_with_threads() -> None:
             function(*args)
         except Exception as exc:
             shown = [frame.name for frame in traceback.extract_tb(exc.__traceback__)]
-            # Before CPython 3.11 no frame can leave a traceback.
-            print(function.__name__, args, repr(exc), sys.version_info < (3, 11) or shown)
+            print(function.__name__, args, repr(exc), shown)
 
     for function in (socket.gethostbyname, socket.gethostbyname_ex, socket.gethostbyaddr):
         for name in ("no-such-host.invalid", "a" * 300):
@@ -285,5 +284,5 @@ def test_an_error_shows_the_frames_that_it_shows_with_threads() -> None:
     try:
         socket.getnameinfo(argument, 0)
     except TypeError:
-        print(sys.version_info < (3, 11) or sys.getrefcount(argument) - held)
+        print(sys.getrefcount(argument) - held)
     """)
