@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-
-import pytest
 
 from tests.support import run_python
 
