@@ -34,6 +34,10 @@ MANY = """
         except OSError as exc:
             results[type(exc)] += 1
 
+    def asleep(thread):
+        with open(f"/proc/self/task/{thread.native_id}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0]
+
     def start(function, *args):
         threads = [threading.Thread(target=attempt, args=(function, *each)) for each in zip(*args)]
         for thread in threads:
@@ -99,6 +103,29 @@ class TestManyOfOneFile:
             for thread in threads:
                 thread.join()
             assert results == {1: N}, results
+            """,
+            mode,
+        )
+
+    def test_closing_what_a_full_queue_polls(self, mode: Mode) -> None:
+        program(
+            """
+            polled = copies[:100]  # as many as epoll takes three queues deep
+            poll = select.poll()
+            for copy in polled:
+                poll.register(copy, select.POLLIN)
+            found = []
+            thread = threading.Thread(target=lambda: found.extend(poll.poll()))
+            thread.start()
+            while not PATCHED and asleep(thread) != "S":
+                pass
+            time.sleep(0)  # a green thread waits when it has had its turn
+            for copy in polled[:3]:
+                os.close(copy)
+            theirs.sendall(b"x")
+            thread.join()
+            expected = [select.POLLNVAL] * 3 + [select.POLLIN] * 97
+            assert sorted(found) == list(zip(polled, expected)), found[:5]
             """,
             mode,
         )

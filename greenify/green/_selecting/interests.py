@@ -198,8 +198,19 @@ class Interests:
         for wait in waits:
             wait.copies[fd] = copy
         # From here on events come under the new number.
-        self.queue.register(copy, mask)
+        try:
+            self.queue.register(copy, mask)
+        except OSError as exc:
+            if exc.errno not in NO_ROOM:
+                raise
+            # There is no room for both.  What has come meanwhile is reported when the new one is registered.
+            self._forget(fd)
+            self.queue.register(copy, mask)
         del self._waits[fd]
+        self._forget(fd)
+
+    def _forget(self, fd: int) -> None:
+        """Take back the registration of a number, if it has one."""
         if self._armed.pop(fd, None) is not None:
             try:
                 self.queue.unregister(fd)
