@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable
 from types import CodeType, FrameType, TracebackType
 
+from greenify.core.c_interface import c_function, ctypes_core
+
 __all__ = ["hide_wait", "leave_out_twin", "leave_out_wait", "skip_frames"]
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -66,14 +68,10 @@ def _set_traceback(exc: BaseException, tb: TracebackType | None) -> None:
 
 def _make_go_on_with() -> Callable[[BaseException, TracebackType | None], None]:
     """For CPython 3.10, whose bare ``raise`` takes the traceback that was put aside when `exc` was caught."""
-    try:
-        import ctypes
-        from _ctypes import Py_INCREF as keep
-    except ImportError:
+    put_aside = c_function("PyErr_SetExcInfo", "OOO")
+    if put_aside is None:
         return _set_traceback  # the traceback shows our frames
-    # Not the attribute, which is the program's, too, and has its argument types.
-    put_aside = ctypes.pythonapi["PyErr_SetExcInfo"]
-    put_aside.argtypes, put_aside.restype = (ctypes.py_object,) * 3, None
+    keep = ctypes_core().Py_INCREF
 
     def go_on_with(exc: BaseException, tb: TracebackType | None) -> None:
         exc.__traceback__ = tb

@@ -18,9 +18,9 @@ from weakref import WeakSet
 
 from greenlet import greenlet
 
+from greenify.core.c_interface import c_function, ctypes_core
 from greenify.core.fork import fork_hooks
 from greenify.core.hub import Hub
-from greenify.core.placement import high_numbers
 from greenify.core.registry import hubs, on_new_hub
 from greenify.green._threads.switches import follow, unfollow
 
@@ -103,30 +103,15 @@ def _shown() -> list[object] | None:
 
 @cache
 def _dict_getter() -> Callable[[], dict[str, Any] | None] | None:
-    # `PyThreadState_GetDict`, without `ctypes`, whose import takes a tenth of the time in which greenify is
-    # imported and patches.
-    try:
-        if "_ctypes" in sys.modules:
-            import _ctypes
-        else:
-            # From libffi 3.5 on it opens its own file when it is loaded, and keeps that.
-            with high_numbers():
-                import _ctypes
-    except ImportError:
-        return None
-    c: Any = _ctypes
-    try:
-        function = c.dlsym(c.dlopen(None, 0), "PyThreadState_GetDict")
-    except OSError:
-        return None
-    pointer = type("_Pointer", (c._SimpleCData,), {"_type_": "P"})
-    flags = c.FUNCFLAG_CDECL | c.FUNCFLAG_PYTHONAPI
     # As a number: the interpreter keeps its reference, which ctypes would give up.
-    get = type("_Function", (c.CFuncPtr,), {"_flags_": flags, "_restype_": pointer})(function)
+    get = c_function("PyThreadState_GetDict", result="P")
+    if get is None:
+        return None
+    object_at = ctypes_core().PyObj_FromPtr
 
     def get_dict() -> dict[str, Any] | None:
         address = get()
-        return c.PyObj_FromPtr(address) if address else None
+        return object_at(address) if address else None
 
     return get_dict
 
