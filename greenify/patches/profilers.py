@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from greenify.core import slices
 from greenify.green._copies.builtin import builtin_twin
@@ -24,6 +27,7 @@ def await_profilers(journal: Journal) -> None:
     when_imported(
         journal, "pyinstrument.low_level.stat_profile", partial(_patch_pyinstrument, journal)
     )
+    when_imported(journal, "viztracer.viztracer", partial(_patch_viztracer, journal))
 
 
 def _patch_memray(journal: Journal, memray: ModuleType) -> None:
@@ -58,3 +62,34 @@ def _patch_pyinstrument(journal: Journal, module: ModuleType) -> None:
 
     twin = builtin_twin(native, setstatprofile)
     journal.apply("thread", (Patch(module, replace={"setstatprofile": twin}),))
+
+
+def _patch_viztracer(journal: Journal, module: ModuleType) -> None:
+    version = getattr(sys.modules.get("viztracer"), "__version__", "")
+    if not version.startswith("1."):
+        return
+    try:
+        from greenify.green._threads.call_stacks import CallStacks
+    except ImportError:
+        return  # there is no ctypes
+    cls: Any = vars(module)["VizTracer"]
+    native: Any = vars(cls)["start"]
+    followed: WeakSet[object] = WeakSet()
+
+    def follow(tracer: Any) -> None:
+        if tracer in followed:
+            return
+        followed.add(tracer)
+        stacks = CallStacks.of(tracer)
+        if stacks is not None:
+            stacks.follow()
+
+    def start(self: Any) -> Any:
+        follow(self)
+        return native(self)
+
+    journal.apply("thread", (Patch(cls, replace={"start": start}),))
+    # Those that trace already.
+    for each in gc.get_objects():
+        if issubclass(type(each), cls) and each.enable:
+            follow(each)
