@@ -111,6 +111,9 @@ def start_hidden(
         _starting.discard(me)
         ident = _get_ident()
         _running[ident] = me
+        if hidden:
+            # A tool of `sys.monitoring` has been told that the thread begins, and may have asked which it is.
+            forget_name()
         try:
             function(*args)
         finally:
@@ -143,7 +146,7 @@ def call_is_over() -> None:
 
 
 def forget_name() -> None:
-    """At the end of a call, on its native thread: take that out of `threading.enumerate()`.
+    """On a native thread: take it out of `threading.enumerate()`, at the end of a call for instance.
 
     Whoever asks for the current thread on a thread that `threading` has not started makes a stand-in of it,
     which would stay there.

@@ -233,6 +233,25 @@ time.sleep(0.001)
     run(code, tmp_path)
 
 
+def test_threads_of_greenifys_own_stay_unknown(tmp_path: object) -> None:
+    # viztracer asks in each thread which it is, from CPython 3.12 on in the time slices' native one, too.
+    code = """
+from greenify.core.native import own_threads
+
+def compute():
+    while not own_threads(begun=True):
+        sum(range(1000))
+
+with new_tracer():
+    thread = threading.Thread(target=compute)
+    thread.start()
+    thread.join()
+    time.sleep(0.001)
+    assert threading.enumerate() == [threading.main_thread()]
+"""
+    run(code, tmp_path)
+
+
 def test_structures_that_are_not_known(tmp_path: object) -> None:
     # A version whose structures are others: everything is as if nobody told greenlets apart.
     code = """
