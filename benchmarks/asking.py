@@ -1,8 +1,9 @@
 """How long an answer about many threads takes: ``python -m benchmarks.asking [-n THREADS] [KIND ...]``.
 
-For each kind of wait a process of its own, which makes the threads and has the answer made that ``ps`` gets,
-the first time and some times more.  Processor time of the answering thread, and that time in units of a fixed
-piece of work that is measured in the same moments: the time itself doubles on a busy machine.
+For each kind of wait a process of its own, which can be asked from its beginning and makes the threads; then
+it is asked as ``ps`` asks, through its socket, the first time and some times more.  Told are the time until
+the answer is there, the processor time of the process meanwhile, and that in units of a fixed piece of work
+that the process has measured before: both times double on a busy machine.  Linux, for the processor time.
 """
 
 # ruff: noqa: E402 - the patch comes first, as in a program
@@ -14,7 +15,6 @@ import greenify
 greenify.patch_all()
 
 import argparse
-import os
 import queue
 import resource
 import socket
@@ -23,33 +23,46 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from statistics import median
+from pathlib import Path
 
-from greenify.inspect.answers import answer
+from greenify import inspect
+from greenify.core import slices
+from greenify.inspect.asking import ask
 
 __all__ = ["main"]
 
 _LONG = 1_000.0
+_native_sleep = greenify.original("time").sleep
 _event, _lock, _queue = threading.Event(), threading.Lock(), queue.Queue[object]()
 _keeper = threading.Thread(target=time.sleep, args=(_LONG,), daemon=True)
-_pairs: list[tuple[socket.socket, socket.socket]] = []
+_ends: list[socket.socket] = []
+_open: list[socket.socket] = []
 
 
 def _recv() -> Callable[[], object]:
-    pair = socket.socketpair()
-    _pairs.append(pair)
-    return lambda: pair[0].recv(1)
+    # Both ends wait, for a process may have 20,000 descriptors.
+    if not _ends:
+        _ends.extend(socket.socketpair())
+    end = _ends.pop()
+    _open.append(end)
+    return lambda: end.recv(1)
+
+
+def _within() -> None:
+    with _lock:
+        pass
 
 
 # Each gives what one thread does.
 _KINDS: dict[str, Callable[[], Callable[[], object]]] = {
     "sleep": lambda: lambda: time.sleep(_LONG),
-    "lock": lambda: _lock.acquire,
+    "lock": lambda: lambda: _lock.acquire(),
+    "with": lambda: _within,
     "recv": _recv,
-    "queue": lambda: _queue.get,
-    "join": lambda: _keeper.join,
-    "event": lambda: _event.wait,
-    "ready": lambda: _event.wait,
+    "queue": lambda: lambda: _queue.get(),
+    "join": lambda: lambda: _keeper.join(),
+    "event": lambda: lambda: _event.wait(),
+    "ready": lambda: lambda: _event.wait(),
 }
 
 
@@ -61,50 +74,63 @@ def _unit() -> float:
     return time.thread_time() - begun
 
 
-def _asked() -> float:
-    begun = time.thread_time()
-    answer(b'{"ask": "snapshot"}')
-    return time.thread_time() - begun
+def _wait(kind: str, number: int) -> None:
+    inspect.listen()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with _lock:
+        _keeper.start()
+        for _ in range(number):
+            threading.Thread(target=_KINDS[kind](), daemon=True).start()
+        time.sleep(0.05)
+        print(min(_unit() for _ in range(5)), flush=True)
+        if kind == "ready":
+            # Nobody runs, for the loop is blocked.
+            slices.allow(False)
+            _event.set()
+            _native_sleep(_LONG)
+        time.sleep(_LONG)
+
+
+def _used(pid: int) -> float:
+    """The processor time of a process, in seconds."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(each.read_text().split()[0]) for each in threads) / 1e9
 
 
 def _measure(kind: str, number: int) -> None:
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    _keeper.start()
-    _lock.acquire()
-    for _ in range(number):
-        threading.Thread(target=_KINDS[kind](), daemon=True).start()
-    time.sleep(0.01)
-    unit = min(_unit() for _ in range(5))
-    if kind == "ready":
-        _event.set()
-    first = _asked()
-    if kind == "ready":  # a time slice may end behind it, and the threads do
-        print(
-            f"{kind:6} {number} threads: first {first:.3f} s ({first / unit:.0f} units)", flush=True
-        )
-        os._exit(0)
-    later = [(_asked(), _unit()) for _ in range(9)]
+    command = [sys.executable, "-m", "benchmarks.asking", "--here", "-n", str(number), kind]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            unit = float(process.stdout.readline())
+            took = []
+            for _ in range(8):
+                used, begun = _used(process.pid), time.monotonic()
+                rows = len(ask(process.pid, "snapshot")["rows"])
+                took.append((time.monotonic() - begun, _used(process.pid) - used))
+                assert rows >= number, rows
+        finally:
+            process.kill()
+    wall, used = took[0]
+    later = min(used for _, used in took[1:])
     print(
-        f"{kind:6} {number} threads: first {first:.3f} s ({first / unit:.0f} units), later at best "
-        f"{min(took for took, _ in later):.3f} s ({median(took / one for took, one in later):.0f} units)",
+        f"{kind:6} {number} threads: first {wall:.3f} s, {used:.3f} s of the processor "
+        f"({used / unit:.0f} units); later {min(wall for wall, _ in took[1:]):.3f} s, {later:.3f} s "
+        f"({later / unit:.0f} units)",
         flush=True,
     )
-    os._exit(0)
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.asking", description=__doc__)
-    parser.add_argument("-n", "--number", type=int, default=9_000)
+    parser.add_argument("-n", "--number", type=int, default=10_000)
     parser.add_argument("kinds", nargs="*", default=list(_KINDS), metavar="KIND")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.here:
-        _measure(asked.kinds[0], asked.number)
     for kind in asked.kinds:
-        command = [sys.executable, "-m", "benchmarks.asking", "--here", "-n", str(asked.number)]
-        subprocess.run([*command, kind], check=True)
+        (_wait if asked.here else _measure)(kind, asked.number)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from greenify._version import __version__
+from greenify.inspect.garbage import fewer_collections
 from greenify.inspect.snapshot import Row, Snapshot, snapshot
 from greenify.inspect.stats import stats
 
@@ -82,7 +83,8 @@ def answer(request: bytes) -> bytes:
         ask = asked["ask"]
         if ask == "snapshot":
             ident = asked.get("ident")
-            text = "".join(_encoded(snapshot(stacks=bool(asked.get("stacks"))), ident))
+            with fewer_collections():
+                text = "".join(_encoded(snapshot(stacks=bool(asked.get("stacks"))), ident))
         elif ask == "stats":
             text = _encode({"pid": os.getpid(), "stats": stats().as_dict()})
         else:
@@ -96,29 +98,55 @@ _encode = json.JSONEncoder(default=str).encode
 _quoted = json.encoder.encode_basestring_ascii
 
 
-def _written(row: Row, now: float) -> str:
+class _Writer:
     """`_fields` as JSON: json takes three times as long, and what is made for it keeps the collector busy."""
-    wait = row.wait
-    place = row.place
-    group = row.group
-    until = since = "null"
-    if wait is not None and wait.until is not None:
-        until = f"{wait.until - now:.6f}"
-    if row.since is not None:
-        since = f"{max(0.0, now - row.since):.6f}"
-    return (
-        f"[{row.ident}, {_quoted(row.name)}, {_quoted(row.kind)}, {_quoted(row.state)}, "
-        f"{_quoted(row.what)}, {'null' if wait is None else _quoted(wait.kind)}, {until}, "
-        f"{'null' if place is None else _quoted(f'{place.filename}:{place.line}')}, {row.os_thread}, "
-        f"{'null' if row.parent is None else row.parent}, "
-        f"{'null' if row.started is None else _quoted(row.started)}, "
-        f"{'null' if group is None else group}, "
-        f"{_encode(row.stack) if row.stack else '[]'}, {since}]"
-    )
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+        # Thousands are in a few lines.  By the identity of a place, which its row keeps.
+        self._places: dict[int, str] = {}
+        # And of a few OS threads, and of a few parents.
+        self._idents: dict[int | None, str] = {None: "null"}
+
+    def written(self, row: Row) -> str:
+        """A row."""
+        wait = row.wait
+        place = row.place
+        until = since = kind = where = "null"
+        if wait is None:
+            what = _quoted(row.what)
+        else:
+            kind = _quoted(wait.kind)
+            what = _quoted(wait.text)
+            if wait.until is not None:
+                until = f"{wait.until - self._now:.6f}"
+        if row.since is not None:
+            since = f"{max(0.0, self._now - row.since):.6f}"
+        if place is not None:
+            found = self._places.get(id(place))
+            if found is None:
+                found = self._places[id(place)] = _quoted(str(place))
+            where = found
+        idents = self._idents
+        os_thread = idents.get(row.os_thread)
+        if os_thread is None:
+            os_thread = idents[row.os_thread] = str(row.os_thread)
+        parent = idents.get(row.parent)
+        if parent is None:
+            parent = idents[row.parent] = str(row.parent)
+        # The kinds and states of rows are words.
+        return (
+            f'[{row.ident}, {_quoted(row.name)}, "{row.kind}", "{row.state}", '
+            f"{what}, {kind}, {until}, {where}, {os_thread}, {parent}, "
+            f"{'null' if row.started is None else _quoted(row.started)}, "
+            f"{'null' if row.group is None else row.group}, "
+            f"{_encode(row.stack) if row.stack else '[]'}, {since}]"
+        )
 
 
 def _encoded(look: Snapshot, ident: int | None) -> Iterator[str]:
-    rows = [_written(row, look.time) for row in look.rows if ident is None or row.ident == ident]
+    written = _Writer(look.time).written
+    rows = [written(row) for row in look.rows if ident is None or row.ident == ident]
     yield _encode(_heading(look))[:-1]
     yield ', "rows": ['
     yield ", ".join(rows)

@@ -14,6 +14,7 @@ __all__ = [
     "STANDARD",
     "USER",
     "Place",
+    "begins",
     "frames_of",
     "is_library",
     "is_own",
@@ -101,6 +102,15 @@ def is_library(frame: FrameType) -> bool:
     return kind_of(frame.f_code) != USER
 
 
+# Where `threading` begins a thread: what is below is never the user's.
+_BEGINNING = ("threading", "_bootstrap_inner")
+
+
+def begins(frame: FrameType) -> bool:
+    """Whether the user's frames of its thread all lie above it: those below are the same for every thread."""
+    return (frame.f_globals.get("__name__"), frame.f_code.co_name) == _BEGINNING
+
+
 def frames_of(frame: FrameType | None, limit: int = 1_000) -> list[FrameType]:
     """`frame` and its callers, the innermost first, `limit` of them at most."""
     found: list[FrameType] = []
@@ -120,24 +130,28 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
     return frame
 
 
-# Thousands of threads wait in a few lines.  By the identity of a code object, which is kept with its places.
-_places: dict[int, tuple[CodeType, dict[int | None, Place]]] = {}
+# Thousands of threads wait in a few lines.  By the identity of a code object, which is kept with its places
+# by instruction: to find out the line of one takes the longer, the longer the function is.
+_places: dict[int, tuple[CodeType, dict[int, Place]]] = {}
 
 
 def place_of(frame: FrameType) -> Place:
     """The line that a frame is in."""
     code = frame.f_code
-    # None in the middle of an instruction that belongs to no line.
-    line: int | None = frame.f_lineno
+    # Before the line: whoever runs goes on while we look.
+    index = frame.f_lasti
     known = _places.get(id(code))
     if known is None or known[0] is not code:
         if len(_places) >= _LIMIT:
             _places.clear()
         known = _places[id(code)] = (code, {})
-    place = known[1].get(line)
+    place = known[1].get(index)
     if place is None:
-        number = code.co_firstlineno if line is None else line
-        place = known[1][line] = Place(code.co_filename, number, code.co_name)
+        # None in the middle of an instruction that belongs to no line.
+        line: int | None = frame.f_lineno
+        place = Place(code.co_filename, code.co_firstlineno if line is None else line, code.co_name)
+        if frame.f_lasti == index:
+            known[1][index] = place
     return place
 
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from types import CodeType, FrameType, MemberDescriptorType, ModuleType
 from typing import Any, NamedTuple
 
-from greenify.inspect.frames import USER, Place, kind_of, place_of
+from greenify.inspect.frames import USER, Place, begins, kind_of, place_of
 
 __all__ = ["Holding", "holdings"]
 
@@ -55,8 +55,9 @@ _files: dict[str, dict[tuple[str, int], list[_Region]]] = {}
 _MOST_FILES = 1_000
 
 
-def holdings(frame: FrameType | None) -> Iterator[Holding]:
+def holdings(frame: FrameType | None) -> Iterable[Holding]:
     """The plain locks that a thread holds in `frame`, its innermost, and below, as far as can be found."""
+    found: list[Holding] | None = None
     while frame is not None:
         code = frame.f_code
         known = _codes.get(id(code))
@@ -64,23 +65,24 @@ def holdings(frame: FrameType | None) -> Iterator[Holding]:
             known = _learn(frame)
         regions = known[1]
         if regions:
-            yield from _held(regions, frame)
+            found = [] if found is None else found
+            found += _held(regions, frame)
         elif regions is None:
-            return
+            break
         frame = frame.f_back
+    return () if found is None else found
 
 
 # By the identity of a code object, which is kept: where it holds locks.  None where a thread begins: what is
 # below that is not the user's.
 _codes: dict[int, tuple[CodeType, list[_Region] | None]] = {}
 _MOST_CODES = 10_000
-_BEGINNING = ("threading", "_bootstrap_inner")
 
 
 def _learn(frame: FrameType) -> tuple[CodeType, list[_Region] | None]:
     code = frame.f_code
     regions: list[_Region] | None = []
-    if (frame.f_globals.get("__name__"), code.co_name) == _BEGINNING:
+    if begins(frame):
         regions = None
     elif kind_of(code) == USER:
         regions = _regions(frame).get((code.co_name, code.co_firstlineno), [])
@@ -91,13 +93,8 @@ def _learn(frame: FrameType) -> tuple[CodeType, list[_Region] | None]:
 
 
 def _held(regions: list[_Region], frame: FrameType) -> Iterator[Holding]:
-    line = frame.f_lineno or 0
-    position: _Position | None = None
+    position = _position(frame)
     for region in regions:
-        if not region.first[0] <= line <= region.end[0]:
-            continue
-        if position is None:
-            position = _position(frame)
         if region.first <= position < region.end:
             lock = _lock_of(_value(region.lock, frame))
             if lock is not None:
@@ -106,14 +103,31 @@ def _held(regions: list[_Region], frame: FrameType) -> Iterator[Holding]:
 
 def _position(frame: FrameType) -> _Position:
     """Where a frame is, as precisely as the interpreter knows."""
-    line: int | None = frame.f_lineno
     if sys.version_info >= (3, 11):
-        index = frame.f_lasti // 2
-        found = next(islice(frame.f_code.co_positions(), index, index + 1), None)
-        if found is not None and found[0] is not None and found[2] is not None:
-            return found[0], found[2]
+        code, index = frame.f_code, frame.f_lasti
+        known = _positions.get((id(code), index))
+        if known is None or known[0] is not code:
+            if len(_positions) >= _MOST_CODES:
+                _positions.clear()
+            known = _positions[id(code), index] = (code, _position_in(code, index // 2))
+        if known[1] is not None:
+            return known[1]
     # The whole line: what begins in it has not begun.
+    line: int | None = frame.f_lineno
     return line or 0, 0
+
+
+# By the identity of a code object, which is kept, and the instruction in it: its place has to be counted out.
+_positions: dict[tuple[int, int], tuple[CodeType, _Position | None]] = {}
+
+
+if sys.version_info >= (3, 11):
+
+    def _position_in(code: CodeType, index: int) -> _Position | None:
+        found = next(islice(code.co_positions(), max(0, index), None), None)
+        if found is None or found[0] is None or found[2] is None:
+            return None
+        return found[0], found[2]
 
 
 def _regions(frame: FrameType) -> dict[tuple[str, int], list[_Region]]:

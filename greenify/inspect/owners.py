@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import greenlet
 
-from greenify.inspect.holders import Holding, holdings
+from greenify.inspect.holders import holdings
 from greenify.inspect.record import Wait
 from greenify.inspect.waits_on_others import LOCKS
 
@@ -37,24 +37,29 @@ def add_holders(
     }
     if not wanted:
         return
-    held: dict[int, tuple[int, Holding]] = {}
+    # By lock: what completes the waits for it.
+    held: dict[int, tuple[str, dict[str, Any]]] = {}
     for number, frame in enumerate(frames):
-        for holding in holdings(frame):
-            if id(holding.lock) in wanted:
-                held[id(holding.lock)] = (number, holding)
-    for row in rows:
-        wait = row.wait
-        found = held.get(id(wait.on)) if wait is not None and wait.kind == "Lock" else None
-        if wait is not None and found is not None:
-            number, holding = found
-            owner = rows[number]
-            wait.text += f", held by {owner.name} ({holding.place.short})"
-            wait.facts = {
-                "owner": owner.name,
-                "owner_greenlet": greenlets[number],
-                "owner_ident": owner.ident,
-                "taken_at": str(holding.place),
-            }
+        for lock, place in holdings(frame):
+            if id(lock) in wanted:
+                owner = rows[number]
+                held[id(lock)] = (
+                    f", held by {owner.name} ({place.short})",
+                    {
+                        "owner": owner.name,
+                        "owner_greenlet": greenlets[number],
+                        "owner_ident": owner.ident,
+                        "taken_at": str(place),
+                    },
+                )
+    if held:
+        for row in rows:
+            wait = row.wait
+            if wait is not None and wait.kind == "Lock":
+                found = held.get(id(wait.on))
+                if found is not None:
+                    wait.text += found[0]
+                    wait.facts = found[1]
 
 
 def cycles(rows: list[Row], greenlets: list[greenlet | None]) -> Iterator[tuple[Row, ...]]:
@@ -72,14 +77,19 @@ def cycles(rows: list[Row], greenlets: list[greenlet | None]) -> Iterator[tuple[
     by_greenlet = {id(g): number for number, g in enumerate(greenlets) if g is not None}
     by_ident = {row.ident: number for number, row in enumerate(rows)}
     after: dict[int, int] = {}
+    targets: dict[int, int | None] = {}  # those who wait for the same lock have the same facts
     for number in bound:
         wait = rows[number].wait
         facts = {} if wait is None else wait.facts
-        g = facts.get("owner_greenlet") or facts.get("thread_greenlet")
-        target = by_greenlet.get(id(g)) if g is not None else None
-        if target is None:
-            ident = facts.get("owner_ident") or facts.get("ident")
-            target = by_ident.get(ident) if ident is not None else None
+        if id(facts) in targets:
+            target = targets[id(facts)]
+        else:
+            g = facts.get("owner_greenlet") or facts.get("thread_greenlet")
+            target = by_greenlet.get(id(g)) if g is not None else None
+            if target is None:
+                ident = facts.get("owner_ident") or facts.get("ident")
+                target = by_ident.get(ident) if ident is not None else None
+            targets[id(facts)] = target
         if target is not None:
             after[number] = target
     done: set[int] = set()

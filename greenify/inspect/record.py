@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from types import FrameType, MappingProxyType
 from typing import Any
 
-from greenify.inspect.frames import Place, is_own, place_of
+from greenify.inspect.frames import Place, begins, frames_of, is_own, place_of
 
 __all__ = [
     "ALONE",
     "BLIND",
     "LATER",
     "TABLE",
+    "TIMED",
     "Context",
     "Describer",
     "Wait",
@@ -80,14 +81,14 @@ class Context:
 
     Args:
         user: the innermost frame of the user's, or None.
-        frames: those inside of it, the innermost first.
+        innermost: the innermost of all.
     """
 
-    __slots__ = ("_frames", "_place", "_user")
+    __slots__ = ("_innermost", "_place", "_user")
 
-    def __init__(self, user: FrameType | None, frames: list[FrameType]) -> None:
+    def __init__(self, user: FrameType | None, innermost: FrameType | None) -> None:
         self._user = user
-        self._frames = frames
+        self._innermost = innermost
         self._place: Place | None = None
 
     @property
@@ -102,7 +103,9 @@ class Context:
         """The user's line in short, with a space before it; else the line that has called a primitive."""
         place = self.place
         if place is None:
-            for frame in self._frames:
+            for frame in frames_of(self._innermost):
+                if begins(frame):
+                    break
                 if not is_own(frame) and frame.f_globals.get("__name__") not in _PRIMITIVES:
                     place = place_of(frame)
                     break
@@ -117,18 +120,21 @@ Describer = Callable[[Mapping[str, Any], Wait | None, Context], Wait | None]
 TABLE: dict[tuple[str, str], Describer] = {}
 
 
-#: Describers that look at no wait inside, and those that look at no variables: neither is made for them.
+#: Describers that look at no wait inside; those that want nothing of it but its end, and do without if their
+#: own function has a variable ``deadline``; those that look at no variables.  None of this is made for them.
 ALONE: set[Describer] = set()
+TIMED: set[Describer] = set()
 BLIND: set[Describer] = set()
 
 
 def describes(
-    module: str, *names: str, alone: bool = False, blind: bool = False
+    module: str, *names: str, alone: bool = False, timed: bool = False, blind: bool = False
 ) -> Callable[[Describer], Describer]:
     """Decorator: the describer of the functions `names` of `module`.
 
     Args:
         alone: it tells the whole wait, whatever has been recognised inside.
+        timed: it tells the whole wait if the function has a variable ``deadline``, the wait's end or None.
         blind: it does without the variables.
     """
 
@@ -138,6 +144,8 @@ def describes(
             TABLE[module, name] = describer
         if alone:
             ALONE.add(describer)
+        if timed:
+            TIMED.add(describer)
         if blind:
             BLIND.add(describer)
         return describer

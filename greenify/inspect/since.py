@@ -23,7 +23,7 @@ from greenify.green.time import sleep as _sleep
 from greenify.inspect.frames import OWN, kind_of
 from greenify.inspect.wakes import Recorder
 
-__all__ = ["PAUSES", "forget", "note", "queue_of", "since_of"]
+__all__ = ["PAUSES", "forget", "note", "noted", "queue_of", "since_of"]
 
 #: Who is ready in these has put itself back, past what stands in the place of ``hub.ready``.
 PAUSES: frozenset[CodeType] = frozenset({Hub.pause.__code__, _sleep.__func__.__code__})
@@ -67,6 +67,11 @@ def forget() -> None:
         ready: Any = hub.ready
         if ready is notes.ready:  # else a trace's stands there, and puts the right one back
             hub.ready = hub._queue
+
+
+def noted() -> bool:
+    """Whether notes are made now."""
+    return _begun is not None
 
 
 def queue_of(hub: Hub) -> Any:
@@ -146,16 +151,34 @@ def since_of(g: Any, frame: FrameType | None, state: str, queued: bool) -> float
     woken: float = getattr(g, "greenify_woken", -1.0)
     if state == "new":
         return woken if woken >= begun and woken > waits else None
-    if frame is None or kind_of(frame.f_code) != OWN:
+    if frame is None:
         return None
-    if str(frame.f_globals.get("__name__")).startswith(_GUESTS):
+    code = frame.f_code
+    known = _codes.get(id(code))
+    if known is None or known[0] is not code:
+        known = _learn(frame)
+    if not known[1]:
         return None
     if state == "ready":
         if queued and woken > waits:
             return woken if woken >= begun else None
-        if frame.f_code not in PAUSES:
+        if code not in PAUSES:
             return None
     return waits if waits >= begun else None
+
+
+# By the identity of a code object: that, and whether who is in it has switched away by `Hub.next`.
+_codes: dict[int, tuple[CodeType, bool]] = {}
+_MOST_CODES = 1_000
+
+
+def _learn(frame: FrameType) -> tuple[CodeType, bool]:
+    code = frame.f_code
+    guest = str(frame.f_globals.get("__name__")).startswith(_GUESTS)
+    if len(_codes) >= _MOST_CODES:
+        _codes.clear()
+    known = _codes[id(code)] = (code, kind_of(code) == OWN and not guest)
+    return known
 
 
 def _closing(hub: Hub) -> None:

@@ -17,12 +17,13 @@ from greenify.green._threads import tracing
 from greenify.inspect import leaves, natives
 from greenify.inspect.coroutines import loops_of, running_task, tasks_of, wait_of_task
 from greenify.inspect.frames import Place, place_of, stack_of, user_frame
-from greenify.inspect.names import name_of
+from greenify.inspect.garbage import fewer_collections
+from greenify.inspect.names import name_by_ident, name_of
 from greenify.inspect.owners import add_holders, cycles
 from greenify.inspect.record import Wait
-from greenify.inspect.since import since_of
+from greenify.inspect.since import noted, since_of
 from greenify.inspect.starts import start_of
-from greenify.inspect.waits import wait_in
+from greenify.inspect.waits import waiting_in
 
 __all__ = ["Row", "Snapshot", "snapshot"]
 
@@ -122,6 +123,8 @@ class _Looking:
         # By OS thread.  Our own frames are no part of it.
         self.current: dict[int, FrameType] = dict(_current_frames())
         self.leaves = leaves.Leaves()
+        self.asyncio = "asyncio" in sys.modules
+        self.noted = noted()
 
     def add(self, row: Row, frame: FrameType | None, g: greenlet | None = None) -> None:
         if frame is not None and self.stacks:
@@ -142,22 +145,26 @@ class _Looking:
             self.greenlet(hub, g, kind, ready, me)
 
     def greenlet(self, hub: Any, g: Any, kind: str, ready: set[int], me: greenlet | None) -> None:
+        # Written out, for there are thousands of them: they are told within two tenths of a second.
         frame: FrameType | None = g.gr_frame
         wait: Wait | None = None
+        user: FrameType | None = None
         waiter = g
         queued = False
         if frame is not None and g is not me:
-            wait = wait_in(frame)
+            wait, user = waiting_in(frame)
             if wait is None:
                 # It may have switched to a greenlet of its own, which waits.
                 leaf = self.leaves.of(g)
                 if leaf is not None:
                     inner = leaf.gr_frame
-                    wait = None if inner is None else wait_in(inner)
-                    frame = inner or frame
+                    if inner is not None:
+                        frame = inner
+                        wait, user = waiting_in(inner)
                     waiter = leaf
-            self.find_loops(frame, g)
-            queued = id(g) in ready or id(waiter) in ready
+            if self.asyncio:
+                self.find_loops(frame, g)
+            queued = id(waiter) in ready or id(g) in ready
             state = "ready" if queued or wait is None else "waiting"
         elif not g and g is not hub.main:
             state = "new"
@@ -165,43 +172,62 @@ class _Looking:
             frame = self.current.get(hub.ident)
             state = "running"
             if frame is not None:
-                self.find_loops(frame, g)
+                if self.asyncio:
+                    self.find_loops(frame, g)
                 if g is me:
                     # Without the frames of this very look.
                     frame = user_frame(frame)
-        place = wait.place if wait is not None else None
-        if place is None and frame is not None:
+        if wait is not None:
+            place = wait.place
+        else:
             user = user_frame(frame)
             place = None if user is None else place_of(user)
-        ident = getattr(g, "ident", hub.ident)
-        start = start_of(g)
         task = getattr(g, "task", None)
-        group = None if task is None else _group_of(task)
-        owner = None if group is None else getattr(getattr(group, "_owner", None), "ident", None)
-        started = None
+        start = start_of(g)
+        parent: int | None = None
+        started: str | None = None
+        owner: int | None = None
+        if start is not None:
+            parent = start.ident
+            if start.place is not None:
+                started = f"{start.place[0]}:{start.place[1]}"
         if task is not None:
             started = task._origin
-        elif start is not None and start.place is not None:
-            started = str(start.place)
+            owner = getattr(getattr(_group_of(task), "_owner", None), "ident", None)
+            if start is None:
+                parent = owner
+        beginning: float | None = None
+        if state != "running":
+            if self.noted:
+                beginning = since_of(waiter, frame, state, queued)
+            if beginning is None:
+                beginning = _by_track(g, state)
+        ident = getattr(g, "ident", hub.ident)
         row = Row(
             ident,
-            name_of(g),
+            (task is None and name_by_ident(ident)) or name_of(g),
             kind,
             state,
             wait if state == "waiting" else None,
             place,
-            os_thread=hub.ident,
-            parent=owner if start is None else start.ident,
-            started=started,
-            group=owner,
-            since=None if state == "running" else _since(g, waiter, frame, state, queued),
+            (),
+            hub.ident,
+            parent,
+            started,
+            owner,
+            beginning,
         )
-        self.add(row, frame, g)
+        if self.stacks:
+            self.add(row, frame, g)
+        else:
+            # What is inside of the user's line holds none of the user's locks.
+            self.rows.append(row)
+            self.frames.append(user)
+            self.greenlets.append(g)
 
     def find_loops(self, frame: FrameType | None, g: Any) -> None:
-        if "asyncio" in sys.modules:
-            for loop in loops_of(frame):
-                self.loops[id(loop)] = (loop, getattr(g, "ident", 0))
+        for loop in loops_of(frame):
+            self.loops[id(loop)] = (loop, getattr(g, "ident", 0))
 
     def native_threads(self) -> None:
         known = {hub.ident for hub in copied(lambda: registry.hubs)}
@@ -219,7 +245,8 @@ class _Looking:
                 state = "waiting" if found.wait is not None else "running"
                 row = Row(ident, found.name, kind, state, found.wait, place, os_thread=ident)
                 self.add(row, frame)
-                self.find_loops(frame, None)
+                if self.asyncio:
+                    self.find_loops(frame, None)
 
     def coroutines(self) -> None:
         for loop, ident in tuple(self.loops.values()):
@@ -242,11 +269,8 @@ class _Looking:
                 self.greenlets.append(None)
 
 
-def _since(g: Any, waiter: Any, frame: FrameType | None, state: str, queued: bool) -> float | None:
-    """Since when a thread is in its state, as noted for `listen` or by the track of a trace."""
-    noted = since_of(waiter, frame, state, queued)
-    if noted is not None:
-        return noted
+def _by_track(g: Any, state: str) -> float | None:
+    """Since when a thread is in its state, by the track of a trace."""
     track = getattr(g, "greenify_track", None)
     if track is None:
         return None
@@ -274,12 +298,15 @@ def snapshot(*, stacks: bool = False) -> Snapshot:
     Args:
         stacks: whether to note the whole stacks.
     """
-    looking = _Looking(stacks)
-    hubs = copied(lambda: registry.hubs)
-    for hub in sorted(hubs, key=lambda hub: hub is not registry._home):
-        looking.hub(hub)
-    looking.native_threads()
-    looking.coroutines()
-    rows = looking.rows
-    add_holders(rows, looking.frames, looking.greenlets)
-    return Snapshot(os.getpid(), tuple(rows), tuple(cycles(rows, looking.greenlets)))
+    with fewer_collections():
+        looking = _Looking(stacks)
+        hubs = copied(lambda: registry.hubs)
+        for hub in sorted(hubs, key=lambda hub: hub is not registry._home):
+            looking.hub(hub)
+        looking.native_threads()
+        looking.coroutines()
+        # The frame of this very function is among them: without this the collector would have to find it all.
+        looking.current.clear()
+        rows = looking.rows
+        add_holders(rows, looking.frames, looking.greenlets)
+        return Snapshot(os.getpid(), tuple(rows), tuple(cycles(rows, looking.greenlets)))

@@ -141,9 +141,13 @@ def _socket_of(names: _Locals) -> Any:
     "recvfrom_into",
     "recvmsg",
     "recvmsg_into",
+    timed=True,
 )
 def _recv(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
-    return _of_socket("recv", _socket_of(names), inner)
+    wait = _of_socket("recv", _socket_of(names), inner)
+    if inner is None:
+        wait.until = names.get("deadline")
+    return wait
 
 
 @describes(

@@ -163,9 +163,15 @@ def _process_queue(names: _Locals, inner: Wait | None, context: Context) -> Wait
 
 @describes("greenify.green._threads.handles", "acquire")
 def _sentinel(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
-    owner = names["self"]._owner
-    facts = {"thread": name_of(owner), "thread_greenlet": owner}
-    return Wait("join", f"join {facts['thread']}", _until(inner), facts=facts, on=names["self"])
+    facts = {"thread_greenlet": names["self"]._owner}
+    return Wait("join", LATER, _until(inner), facts=facts, on=names["self"])
+
+
+@completes("join")
+def _by_owner(wait: Wait, context: Context) -> str:
+    name = name_of(wait.facts["thread_greenlet"])
+    wait.facts = {"thread": name, **wait.facts}
+    return f"join {name}"
 
 
 @describes("greenify.green._threads.handles", "join")

@@ -12,7 +12,7 @@ from typing import Any
 
 from greenify.core.clock import monotonic_ns as _clock
 from greenify.core.descriptors import Side
-from greenify.inspect.frames import is_library, place_of
+from greenify.inspect.frames import begins, is_library, place_of
 from greenify.inspect.record import Context, Describer, Wait
 from greenify.inspect.waits import known_in, wait_in
 from greenify.inspect.waits_on_descriptors import SOCKETS
@@ -26,7 +26,7 @@ _CREDIT = 10_000_000
 # How many descriptors, and kinds of waits, are remembered.
 _KEPT = 4096
 
-_NOBODY = Context(None, [])
+_NOBODY = Context(None, None)
 
 _SIDE_WAIT: CodeType = Side.wait.__code__
 
@@ -85,11 +85,15 @@ class Waits:
     def _in_full(self, frame: FrameType, caller: FrameType) -> tuple[str, str]:
         wait = wait_in(frame)
         text = _told(wait, frame)
-        _, frames, known = known_in(frame)
+        user, known = known_in(frame)
         if known and known[-1][1] in SOCKETS:
             # The next one of the same stack is told by that one function's variables.
             teller, describer = known[-1]
-            codes = [each.f_code for each in frames[1:]]
+            codes = []
+            each: FrameType | None = caller
+            while each is not None and each is not user and not begins(each):
+                codes.append(each.f_code)
+                each = each.f_back
             self._sockets[id(caller.f_code)] = (codes, teller.f_code, describer)
         return text if wait is None else wait.kind, text
 
@@ -106,7 +110,7 @@ class Waits:
             if code is outermost:
                 teller = each
             each = each.f_back
-        if each is not None and is_library(each):
+        if each is not None and is_library(each) and not begins(each):
             return None
         wait = describer(teller.f_locals, None, _NOBODY)
         return None if wait is None else (wait.kind, wait.text)

@@ -434,7 +434,7 @@ def test_rows_are_written_as_json_writes_them() -> None:
         import json, threading, time
         import greenify
         from greenify.inspect import listen, snapshot
-        from greenify.inspect.answers import _fields, _written
+        from greenify.inspect.answers import _fields, _Writer
         listen()
         lock = threading.Lock()
         lock.acquire()
@@ -454,7 +454,7 @@ def test_rows_are_written_as_json_writes_them() -> None:
             look = snapshot(stacks=stacks)
             assert len(look.rows) >= 5, look.rows
             for row in look.rows:
-                written = json.loads(_written(row, look.time))
+                written = json.loads(_Writer(look.time).written(row))
                 plain = json.loads(json.dumps(_fields(row, look.time), default=str))
                 assert len(written) == len(plain)
                 for ours, theirs in zip(written, plain):
