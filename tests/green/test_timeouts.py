@@ -99,24 +99,31 @@ _PROGRAM = """
     class Woken(Exception):
         pass
 
+    interruptible = []
+
     def raise_woken(*_):
-        raise Woken
+        if interruptible:
+            interruptible.clear()
+            raise Woken
 
     signal.signal(signal.SIGALRM, raise_woken)
 
     def interrupt(left):
-        # It only runs if the main thread waits and lets it.
-        if not left.wait(0.05):
+        # It only runs if the main thread waits and lets it.  More than once: with threads, a signal may come
+        # just before the call waits in the kernel, which it does not end then.
+        while not left.wait(0.05):
             os.kill(os.getpid(), signal.SIGALRM)
 
     def waits(call, seconds):
         left = threading.Event()
         try:
+            interruptible.append(True)
             interrupter = Thread(interrupt, left)
             try:
                 result = call(seconds)
                 return f"returns {result!r}"
             finally:
+                interruptible.clear()
                 left.set()
                 interrupter.end()
         except Woken:
