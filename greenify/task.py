@@ -35,13 +35,15 @@ class _TaskGreenlet(greenlet):
 
     # The first three are for a trace, and for who asks from outside (`inspect.since`).
     __slots__ = (
-        "greenify_track", "greenify_waits", "greenify_woken", "hub", "ident", "locals", "task",
+        "greenify_track", "greenify_waits", "greenify_woken", "hub", "ident", "locals", "native_id",
+        "task",
     )  # fmt: skip
 
     def __init__(self, hub: core.Hub, owner: Task[Any]) -> None:
         greenlet.__init__(self, None, hub.greenlet)
         self.hub = hub
         self.ident = id(self)
+        self.native_id = 0
         self.locals: Any = None
         self.task: Task[Any] | None = owner
 

@@ -21,6 +21,7 @@ __all__ = [
     "await_gone",
     "call_is_over",
     "forget_name",
+    "get_native_id",
     "own_threads",
     "start_hidden",
 ]
@@ -28,7 +29,8 @@ __all__ = [
 _start_native = _thread.start_new_thread
 _native_sleep = time.sleep
 _get_ident = _thread.get_ident
-_get_native_id = _thread.get_native_id
+#: The kernel's number of the calling OS thread; a green thread's `threading.get_native_id` is another one.
+get_native_id = _thread.get_native_id
 _exists = os.path.exists
 
 # How many seconds a fork waits for the end of threads, which comes as soon as they get the interpreter.
@@ -118,7 +120,7 @@ def start_hidden(
             function(*args)
         finally:
             # In this order: who finds it in neither need not wait for it.
-            _ending.append((_get_native_id(), _monotonic()))
+            _ending.append((get_native_id(), _monotonic()))
             if _running.get(ident) is me:
                 del _running[ident]
             _own.discard(me)

@@ -8,7 +8,7 @@ from typing import Any
 
 from greenify.green._copies.builtin import twin_of
 from greenify.green._copies.rest import public_names
-from greenify.green._threads import large_stacks, names, thread
+from greenify.green._threads import large_stacks, names, native_ids, thread
 
 __all__ = ["REPLACED"]
 
@@ -21,6 +21,7 @@ REPLACED: dict[str, Any] = {
     "LockType": thread.LockType,
     "RLock": thread.RLock,
     "get_ident": thread.get_ident_twin,
+    "get_native_id": native_ids.get_native_id,
     "_local": thread.local,
     "_count": thread.count,
     "stack_size": large_stacks.stack_size,

@@ -47,6 +47,17 @@ from greenify.green._foreign.kernel import (
 )
 from greenify.green._processes.children import on_own_thread
 from greenify.green._processes.reaping import wait, wait3, wait4, waitid, waitpid
+from greenify.green._processes.scheduling import (
+    getpriority,
+    sched_getaffinity,
+    sched_getparam,
+    sched_getscheduler,
+    sched_rr_get_interval,
+    sched_setaffinity,
+    sched_setparam,
+    sched_setscheduler,
+    setpriority,
+)
 from greenify.green.subprocess import Popen
 
 if TYPE_CHECKING:
@@ -62,6 +73,7 @@ __all__ = [
     "fdatasync",
     "fdopen",
     "fsync",
+    "getpriority",
     "getrandom",
     "lockf",
     "open",
@@ -72,7 +84,15 @@ __all__ = [
     "read",
     "readinto",
     "readv",
+    "sched_getaffinity",
+    "sched_getparam",
+    "sched_getscheduler",
+    "sched_rr_get_interval",
+    "sched_setaffinity",
+    "sched_setparam",
+    "sched_setscheduler",
     "sendfile",
+    "setpriority",
     "splice",
     "sync",
     "system",

@@ -64,6 +64,7 @@ _threading_names: dict[str, Any] = {
     "Lock": green.Lock,
     "_CRLock": green.RLock,
     "get_ident": green.get_ident_twin,
+    "get_native_id": _thread_names["get_native_id"],
     "local": green.local,
     "stack_size": _thread_names["stack_size"],
     "settrace": tracing.settrace_of_new_threads,

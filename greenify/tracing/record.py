@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import sys
 import weakref
-from _thread import get_native_id
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -19,6 +18,7 @@ from greenlet import getcurrent
 
 from greenify.core.clock import monotonic_ns as _clock
 from greenify.core.hub import Hub
+from greenify.core.native import get_native_id
 from greenify.core.registry import _get_ident
 from greenify.green._threads.green_thread import GreenThread
 from greenify.inspect.names import name_by_ident, name_of

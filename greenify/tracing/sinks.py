@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from _thread import get_native_id
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from greenify.core import ticker
 from greenify.core.clock import monotonic_ns as _clock
-from greenify.core.native import await_gone, start_hidden
+from greenify.core.native import await_gone, get_native_id, start_hidden
 from greenify.patches import original
 from greenify.tracing import wire
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 import faulthandler
 import signal
 import sys
-import threading
 from typing import Any
 
 from greenify.core import waiters
+from greenify.core.native import get_native_id as _get_native_id
 
 __all__ = ["Alarm"]
 
@@ -27,7 +27,6 @@ _CLOCK_MONOTONIC = 1
 _SIGEV_THREAD_ID = 4
 
 _mask = signal.pthread_sigmask
-_get_native_id = threading.get_native_id
 
 _functions: Any = None
 _number: int | None = None  # the signal, once faulthandler has been told of it

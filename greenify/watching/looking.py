@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -27,6 +26,7 @@ from greenify.core import ticker
 from greenify.core.blocking import wait_natively
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.entries import Mark
+from greenify.core.native import get_native_id as _get_native_id
 from greenify.core.registry import home_hub
 from greenify.inspect.names import name_by_ident, name_of
 from greenify.patches import original
@@ -46,7 +46,6 @@ _NAMES = 5
 _SELDOM = 10
 
 _current_frames = original(sys, "_current_frames")  # not the one that shows green threads
-_get_native_id = threading.get_native_id
 
 
 @dataclass

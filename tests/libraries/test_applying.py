@@ -14,7 +14,7 @@ from tests.support import run_python
 SAMPLE = {
     "sample/__init__.py": "from sample.core import connect, Connection\n",
     "sample/core.py": """
-        import threading
+        import os, threading
 
         def connect():
             "Connect."
@@ -23,15 +23,15 @@ SAMPLE = {
         class Connection:
             def query(self, sql):
                 "Ask."
-                return sql, threading.get_native_id()
+                return sql, os.readlink("/proc/thread-self")
 
             @staticmethod
             def quote(text):
-                return text, threading.get_native_id()
+                return text, os.readlink("/proc/thread-self")
 
             @classmethod
             def make(cls):
-                return cls, threading.get_native_id()
+                return cls, os.readlink("/proc/thread-self")
 
             def cursor(self):
                 return Cursor(self)
@@ -41,7 +41,7 @@ SAMPLE = {
                 self.connection = connection
 
             def execute(self):
-                return threading.get_native_id()
+                return os.readlink("/proc/thread-self")
     """,
     "sample/poller.py": """
         import threading
@@ -82,7 +82,7 @@ def register(library=LIBRARY, name="sample"):
     sys.modules[module.__name__] = module
     selection.LIBRARIES[name] = library.modules
 
-main = threading.get_native_id()
+main = os.readlink("/proc/thread-self")
 """
 
 
@@ -194,7 +194,7 @@ class TestApplying:
             greenify.patch_all()
             found = []
             def note():
-                found.append(threading.get_native_id() != main)
+                found.append(os.readlink("/proc/thread-self") != main)
             import sample.poller
             sample.poller.start(note).join()
             threading.Thread(target=note).start()

@@ -41,10 +41,6 @@ class Row:
 EXPECTED: tuple[Row, ...] = (
     # Threads are greenlets.
     Row(
-        "test_threading.ThreadTests.test_various_ops*",
-        "counts the ids that the kernel gives to its threads (get_native_id): all green threads run in one",
-    ),
-    Row(
         "test_threading.ThreadTests.test_disallow_instantiation",
         "asserts that the type of a lock cannot be called: before CPython 3.13 threading.Lock is a function, "
         "and here it is the class on every version",
@@ -68,12 +64,6 @@ EXPECTED: tuple[Row, ...] = (
         versions=("3.14", "3.15"),
     ),
     # Blocking calls are Python functions.
-    Row(
-        "test_socket.GeneralModuleTests.testRefCountGetNameInfo",
-        "counts the references to an argument while a traceback is alive: one more is in the frame of the "
-        "Python function that getnameinfo is here, which cannot leave a traceback before CPython 3.11",
-        versions=("3.10",),
-    ),
     Row(
         "test_ssl.ThreadedTests.test_got_eof",
         "reads from the private C object below an SSLSocket, which with a time-out waits by itself: "

@@ -23,13 +23,13 @@ from greenlet import greenlet
 
 from greenify.core.c_interface import c_function, ctypes_core
 from greenify.core.hub import Hub
+from greenify.core.native import get_native_id as _get_native_id
 from greenify.core.registry import hubs, on_new_hub
 from greenify.green._threads.switches import follow, unfollow
 from greenify.green._threads.thread_functions import thread_of
 
 __all__ = ["CallStacks"]
 
-_get_native_id = threading.get_native_id
 _threads: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
 
 

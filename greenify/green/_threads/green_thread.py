@@ -40,7 +40,7 @@ class GreenThread(greenlet):
     # takes four times as long for an attribute in a dictionary.
     __slots__ = (
         "_args", "_function", "_kwargs", "_lives", "end", "greenify_track", "greenify_waits",
-        "greenify_woken", "hub", "ident", "locals",
+        "greenify_woken", "hub", "ident", "locals", "native_id",
     )  # fmt: skip
 
     # Set when a raw greenlet is known to have run inside of this one: it may be suspended, and would go on as
@@ -55,6 +55,7 @@ class GreenThread(greenlet):
         self._lives = 0  # how many threads it has been
         self.hub = hub
         self.ident = id(self)
+        self.native_id = 0  # there is none yet (`native_ids`)
         self.locals: Any = None
         self.end: Sentinel | ThreadHandle | None = None
 
@@ -71,6 +72,7 @@ class GreenThread(greenlet):
             # (`tracing`).
             self.gr_context = None
             vars(self).clear()
+            self.native_id = 0
         self._lives += 1
         self._function = function
         self._args = args

@@ -15,21 +15,21 @@ from tests.green._foreign import foreign
 from tests.support import run_python
 
 MODULE = """
-    import math, threading
+    import math, os, threading
 
     def work(gate=None):
         "Waits."
         if gate is not None:
             gate.wait()
-        return threading.get_native_id()
+        return os.readlink('/proc/thread-self')
 
     class Connection:
         def query(self, text=""):
-            return text, threading.get_native_id()
+            return text, os.readlink('/proc/thread-self')
 
         @staticmethod
         def quote(text):
-            return text, threading.get_native_id()
+            return text, os.readlink('/proc/thread-self')
 
         def cursor(self):
             return Cursor(self)
@@ -39,11 +39,11 @@ MODULE = """
             self.connection = connection
 
         def execute(self):
-            return threading.get_native_id()
+            return os.readlink('/proc/thread-self')
 
     def start():
         found = []
-        thread = threading.Thread(target=lambda: found.append(threading.get_native_id()))
+        thread = threading.Thread(target=lambda: found.append(os.readlink('/proc/thread-self')))
         thread.start()
         thread.join()
         return found[0]
@@ -70,7 +70,7 @@ def folder(tmp_path: Path) -> str:
 def check(folder: str, code: str) -> str:
     program = (
         foreign.READY.replace("greenify.patch_all()\n", "")
-        + "sys.path.insert(0, sys.argv[1])\nmain = threading.get_native_id()\n"
+        + "sys.path.insert(0, sys.argv[1])\nmain = os.readlink('/proc/thread-self')\n"
         + textwrap.dedent(code)
     )
     result = run_python(program, folder, greenify=False, check=True)
@@ -346,8 +346,8 @@ class TestLauncher:
     def test_options(self, folder: str) -> None:
         script = Path(folder, "program.py")
         script.write_text(
-            "import threading, slow.inner\n"
-            "main = threading.get_native_id()\n"
+            "import os, slow.inner\n"
+            "main = os.readlink('/proc/thread-self')\n"
             "print(slow.inner.work() == main, slow.inner.Connection().query()[1] == main, "
             "slow.inner.start() == main)\n"
         )
@@ -368,10 +368,10 @@ class TestLauncher:
 def test_spawned_children_have_them(folder: str) -> None:
     script = Path(folder, "program.py")
     script.write_text(
-        "import multiprocessing, threading\n"
+        "import multiprocessing, os\n"
         "def work():\n"
         "    import slow.inner\n"
-        "    main = threading.get_native_id()\n"
+        "    main = os.readlink('/proc/thread-self')\n"
         "    return slow.inner.work() != main, slow.inner.start() != main\n"
         "if __name__ == '__main__':\n"
         "    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"

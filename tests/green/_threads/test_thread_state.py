@@ -51,6 +51,40 @@ ROWS = (
     ),
     Row(
         OWN,
+        "`threading.get_native_id()`, `Thread.native_id`",
+        """
+        barrier = threading.Barrier(3)
+        def work():
+            own = threading.get_native_id()
+            assert own == threading.current_thread().native_id > 0
+            barrier.wait(LONG)
+            assert own == threading.get_native_id()
+            # As a key of what the kernel keeps: by number it is what it is for the calling thread.
+            for ask in os.sched_getaffinity, os.sched_getscheduler:
+                assert ask(own) == ask(0)
+            assert os.sched_getparam(own).sched_priority == os.sched_getparam(0).sched_priority
+            assert os.sched_rr_get_interval(own) >= 0
+            assert os.getpriority(os.PRIO_PROCESS, own) == os.getpriority(os.PRIO_PROCESS, 0)
+            os.setpriority(os.PRIO_PROCESS, own, os.getpriority(os.PRIO_PROCESS, own))
+            os.sched_setaffinity(own, os.sched_getaffinity(own))
+            scheduler = os.sched_getscheduler(own), os.sched_getparam(own)
+            os.sched_setscheduler(own, *scheduler)
+            os.sched_setparam(own, scheduler[1])
+            return own
+        # Twice: nobody gets the number of one that has ended.
+        found = [t.end() for _ in range(2) for t in [Thread(work) for _ in range(3)]]
+        assert len({*found, threading.get_native_id()}) == 7
+        assert threading.get_native_id() == threading.main_thread().native_id == os.getpid()
+        child = os.fork()
+        if not child:
+            found.append(Thread(threading.get_native_id).end())
+            os._exit(len(set(found)))
+        # Among all of the system.
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        """,
+    ),
+    Row(
+        OWN,
         "context variables, `decimal.getcontext()`",
         """
         import contextvars, decimal
@@ -545,18 +579,6 @@ ROWS = (
     ),
     Row(
         SHARED,
-        "`threading.get_native_id()`",
-        """
-        barrier = threading.Barrier(3)
-        def work():
-            barrier.wait(LONG)
-            return threading.get_native_id()
-        found = {t.end() for t in [Thread(work) for _ in range(3)]} | {threading.get_native_id()}
-        assert len(found) == (1 if PATCHED else 4)
-        """,
-    ),
-    Row(
-        SHARED,
         "`os.sched_setaffinity(0, ...)`",
         """
         before = os.sched_getaffinity(0)
@@ -605,7 +627,7 @@ ROWS = (
         PR_SET_NAME = 15
         library = ctypes.CDLL(None)
         def name():
-            with open(f"/proc/self/task/{threading.get_native_id()}/comm") as file:
+            with open("/proc/thread-self/comm") as file:
                 return file.read().strip()
         before = name()
         def work():

@@ -26,12 +26,12 @@ both_ways = pytest.mark.parametrize(
 
 #: A WSGI application.  Each request waits for all the others, and says which thread of the system it runs on.
 WSGI = f"""
-import threading
+import os, threading
 barrier = threading.Barrier({MANY})
 
 def app(environ, start_response):
     barrier.wait({TIMEOUT})
-    body = str(threading.get_native_id()).encode()
+    body = os.readlink("/proc/thread-self").encode()
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
 """

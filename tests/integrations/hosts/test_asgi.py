@@ -10,7 +10,7 @@ import pytest
 from tests.integrations.hosts.hosting import MANY, both_ways, check_threads, hosting, needs
 
 FASTAPI = f"""
-import asyncio, threading
+import asyncio, os, threading
 from fastapi import FastAPI, WebSocket
 app = FastAPI()
 barrier = threading.Barrier({MANY})
@@ -18,12 +18,12 @@ barrier = threading.Barrier({MANY})
 @app.get("/")
 def meet():
     barrier.wait(60)
-    return threading.get_native_id()
+    return os.readlink("/proc/thread-self")
 
 @app.get("/async")
 async def wait():
     await asyncio.sleep(0.01)
-    return await asyncio.to_thread(threading.get_native_id)
+    return await asyncio.to_thread(os.readlink, "/proc/thread-self")
 """
 
 

@@ -30,14 +30,14 @@ try:
         "old = threading.Thread(target=lambda: answers.put(questions.get() + 1)); old.start()")
     run("import warnings; warnings.simplefilter('ignore'); import greenify; greenify.patch_all()")
     run("questions.put(41); print(answers.get(timeout=60)); old.join()")
-    run("import socket\n"
+    run("import os, socket\n"
         "natives, barrier = set(), threading.Barrier(20)\n"
         "def work(number):\n"
-        "    barrier.wait(60); time.sleep(0.01); natives.add(threading.get_native_id())\n"
+        "    barrier.wait(60); time.sleep(0.01); natives.add(os.readlink('/proc/thread-self'))\n"
         "threads = [threading.Thread(target=work, args=(n,)) for n in range(20)]\n"
         "for thread in threads: thread.start()\n"
         "for thread in threads: thread.join()\n"
-        "print(len(natives), natives == {threading.main_thread().native_id})")
+        "print(len(natives), natives == {os.readlink('/proc/thread-self')})")
     # A thread that outlives its cell.
     run("go = threading.Event(); later = threading.Thread(target=lambda: go.wait(60)); later.start()")
     run("go.set(); later.join(60); print(later.is_alive())")

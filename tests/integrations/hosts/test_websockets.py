@@ -14,7 +14,7 @@ from tests.support import run_python
 both_modes = pytest.mark.parametrize("mode", [False, True], ids=["threads", "greenify"])
 
 FLASK_SOCKETIO = f"""
-import threading
+import os, threading
 from flask import Flask
 from flask_socketio import SocketIO, emit
 app = Flask(__name__)
@@ -25,7 +25,7 @@ barrier = threading.Barrier({MANY})
 def meet(number):
     # Each event has a thread; all clients' have to be under way at once.
     barrier.wait(60)
-    emit("met", [number, threading.get_native_id()])
+    emit("met", [number, os.readlink("/proc/thread-self")])
     return "done"
 
 def tick():
@@ -47,7 +47,7 @@ if __name__ == "__main__":
 """
 
 PYTHON_SOCKETIO = f"""
-import threading, socketio
+import os, threading, socketio
 sio = socketio.Server(async_mode="threading")
 app = socketio.WSGIApp(sio)
 barrier = threading.Barrier({MANY})
@@ -55,7 +55,7 @@ barrier = threading.Barrier({MANY})
 @sio.event
 def meet(sid, number):
     barrier.wait(60)
-    sio.emit("met", [number, threading.get_native_id()], to=sid)
+    sio.emit("met", [number, os.readlink("/proc/thread-self")], to=sid)
     return "done"
 
 def tick():
@@ -129,7 +129,7 @@ def test_flask_socketio_on_gunicorn(tmp_path: Path) -> None:
 
 
 WEBSOCKETS = """
-import threading
+import os, threading
 from websockets.sync.client import connect
 from websockets.sync.server import serve
 MANY = 20
@@ -138,7 +138,7 @@ barrier, natives = threading.Barrier(MANY), set()
 def answer(connection):
     for message in connection:
         barrier.wait(60)
-        natives.add(threading.get_native_id())
+        natives.add(os.readlink("/proc/thread-self"))
         connection.send(message.upper())
 
 def ask(number):

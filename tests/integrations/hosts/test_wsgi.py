@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.integrations.hosts.hosting import MANY, WSGI, both_ways, check_threads, hosting, needs
 
 FLASK = f"""
-import threading
+import os, threading
 from flask import Flask, request, session, stream_with_context
 app = Flask(__name__)
 app.secret_key = "x"
@@ -18,7 +18,7 @@ barrier = threading.Barrier({MANY})
 def meet():
     session["seen"] = True
     barrier.wait(60)
-    return str(threading.get_native_id())
+    return os.readlink("/proc/thread-self")
 
 @app.get("/mine/<name>")
 def mine(name):
