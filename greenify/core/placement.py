@@ -40,13 +40,16 @@ def lowest() -> int:
     return _FIRST if limit < 0 else max(0, min(_FIRST, limit * 9 // 10, limit - _ROOM))
 
 
-def high_copy(fd: int) -> int:
+def high_copy(fd: int, above: int = 0) -> int:
     """A duplicate of `fd` with a high number, -1 if there is none left.
 
     Programs that this one executes do not inherit it.
+
+    Args:
+        above: by how much its number is to be higher than the first one of ours.
     """
     try:
-        copy: int = _fcntl(fd, _DUP, lowest())
+        copy: int = _fcntl(fd, _DUP, lowest() + above)
     except OSError:
         return -1
     return copy

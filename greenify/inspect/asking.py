@@ -21,6 +21,11 @@ __all__ = ["NoAnswerError", "ask", "processes"]
 # Seconds for an answer, and for a process to open its socket when it has been asked to.
 _PATIENCE = 5.0
 _OPENING = 5.0
+# For one that has closed its socket's descriptor to open another one; it tries for two seconds itself.
+_REOPENING = 3.0
+# Whoever begins to listen removes sockets that nobody listens on, also in the moment in which one is opened
+# again: it is missing for so long.
+_BREAK = 0.2
 # After so many of them the process is woken.
 _NUDGE = 0.3
 
@@ -99,8 +104,8 @@ def ask(pid: int, what: str, **details: Any) -> dict[str, Any]:
         path = _open_there(pid, uid)
     request = json.dumps({"ask": what, **details}).encode() + b"\n"
     try:
-        answer = _exchange(path, request, pid, uid)
-    except (ConnectionRefusedError, FileNotFoundError):
+        answer = _exchange_again(path, request, pid, uid)
+    except (ConnectionError, FileNotFoundError):
         raise NoAnswerError(f"process {pid} has closed its socket, {path}") from None
     except TimeoutError:
         raise NoAnswerError(
@@ -116,6 +121,23 @@ def ask(pid: int, what: str, **details: Any) -> dict[str, Any]:
     if "error" in found:
         raise NoAnswerError(f"process {pid}: {found['error']}")
     return found
+
+
+def _exchange_again(path: str, request: bytes, pid: int, uid: int) -> bytes:
+    """`_exchange`, with a process that may have closed the descriptor of its socket, as daemons do.
+
+    It learns of that when somebody comes, lets him go, and opens another one.
+    """
+    begun = time.monotonic()
+    while True:
+        try:
+            return _exchange(path, request, pid, uid)
+        except (ConnectionError, FileNotFoundError) as exc:
+            limit = _BREAK if isinstance(exc, FileNotFoundError) else _REOPENING
+            if time.monotonic() - begun >= limit:
+                raise
+        _owner(pid)  # it may have ended
+        time.sleep(0.02)
 
 
 def _exchange(path: str, request: bytes, pid: int, uid: int) -> bytes:
@@ -134,6 +156,8 @@ def _exchange(path: str, request: bytes, pid: int, uid: int) -> bytes:
         while True:
             piece = sock.recv(1 << 20)
             if not piece:
+                if not pieces:
+                    raise ConnectionResetError
                 return b"".join(pieces)
             pieces.append(piece)
     finally:
@@ -161,6 +185,10 @@ def _open_there(pid: int, uid: int) -> str:
         "greenify.inspect.listen() in it"
     )
     if remote_exec is None:
+        time.sleep(_BREAK)
+        path = _find(pid, uid)
+        if path is not None:
+            return path
         raise NoAnswerError(f"process {pid} has no socket: {start} (or ask from CPython 3.14 on)")
     folder = str(Path(__file__).parents[2])
     file, name = tempfile.mkstemp(suffix=".py")

@@ -80,9 +80,17 @@ class _Peer:
         return bool(self.answer)
 
 
-def _high(fd: int) -> int:
+# The numbers that the thread sleeps on lie so far above those of the hubs.  Linux looks at the numbers again
+# when something has come: of those that the program has closed it then learns, if they are still free.  A hub
+# that the program gets afterwards would have taken them, and the thread would have slept for ever.
+_ABOVE = 64
+
+
+def _high(fd: int, above: int = 0) -> int:
     """`fd` under a high number, out of the program's way."""
-    copy = placement.high_copy(fd)
+    copy = placement.high_copy(fd, above)
+    if copy < 0 and above:
+        copy = placement.high_copy(fd)
     if copy < 0:
         return fd
     _close(fd)
@@ -100,7 +108,7 @@ class _Server:
         self._running = _native_lock()
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self.sock = _socket.socket(
-            _socket.AF_UNIX, _socket.SOCK_STREAM, 0, fileno=_high(sock.detach())
+            _socket.AF_UNIX, _socket.SOCK_STREAM, 0, fileno=_high(sock.detach(), _ABOVE)
         )
         try:
             _take_place(path)
@@ -113,7 +121,7 @@ class _Server:
             self.sock.listen(_PEERS)
             os.rename(early, path)
             self.sock.settimeout(0.0)
-            self._reader, self._writer = (_high(fd) for fd in os.pipe())
+            self._reader, self._writer = (_high(fd, _ABOVE) for fd in os.pipe())
         except BaseException:
             self.sock.close()
             raise
@@ -235,12 +243,17 @@ def _identity(fd: int) -> tuple[int, int] | None:
 
 
 def _take_place(path: str) -> None:
-    """Remove the sockets in our directory that nobody listens on any more, one under our name among them."""
+    """Remove the sockets in our directory that nobody listens on any more.
+
+    One under our own name is replaced in one step: who asks while we have none tries again.
+    """
     folder = os.path.dirname(path)
     for name in os.listdir(folder):
         if not name.endswith(".sock"):
             continue
         other = os.path.join(folder, name)
+        if other == path:
+            continue
         probe = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
             probe.settimeout(0.0)

@@ -114,7 +114,8 @@ def test_two_threads_ask(mode: Mode) -> None:
         READY
         + """
     def ask():
-        print("got", input("? "))
+        # In one piece: the other one's prompt writes out whatever is there.
+        print("got " + input("? "))
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
         thread.start()
