@@ -28,6 +28,7 @@ def await_profilers(journal: Journal) -> None:
         journal, "pyinstrument.low_level.stat_profile", partial(_patch_pyinstrument, journal)
     )
     when_imported(journal, "viztracer.viztracer", partial(_patch_viztracer, journal))
+    when_imported(journal, "yappi", partial(_patch_yappi, journal))
 
 
 def _patch_memray(journal: Journal, memray: ModuleType) -> None:
@@ -93,3 +94,65 @@ def _patch_viztracer(journal: Journal, module: ModuleType) -> None:
     for each in gc.get_objects():
         if issubclass(type(each), cls) and each.enable:
             follow(each)
+
+
+def _patch_yappi(journal: Journal, module: ModuleType) -> None:
+    # It tells threads apart by those of the operating system, unless it is asked to go by greenlets: then its
+    # clocks stand still for those that wait.  So it goes by greenlets, and says what it says of threads.
+    yappi: Any = module
+    native: Any = sys.modules["_yappi"]
+    of_threads, of_greenlets = "NATIVE_THREAD", "GREENLET"
+    set_backend, set_id_callback = yappi.set_context_backend, yappi.set_context_id_callback
+    get_backend = native.get_context_backend
+    tells_green_threads = False
+
+    def begin() -> None:
+        nonlocal tells_green_threads
+        native.set_context_backend(yappi.BACKEND_TYPES[of_greenlets])
+        native.set_context_id_callback(tracing.greenlet_number)
+        tells_green_threads = True
+
+    def set_context_backend(type: str) -> None:
+        nonlocal tells_green_threads
+        set_backend(type)
+        tells_green_threads = False
+        if get_backend() == of_threads:
+            begin()
+
+    def set_context_id_callback(callback: Any) -> Any:
+        if callback is None and tells_green_threads:
+            callback = tracing.greenlet_number
+        return set_id_callback(callback)
+
+    def get_context_backend() -> Any:
+        return of_threads if tells_green_threads else get_backend()
+
+    if get_backend() == of_threads:
+        try:
+            begin()
+        except native.error:
+            return  # it profiles already
+    patches = (
+        Patch(
+            yappi,
+            replace={
+                "set_context_backend": set_context_backend,
+                "set_context_id_callback": set_context_id_callback,
+            },
+        ),
+        Patch(
+            native, replace={"get_context_backend": builtin_twin(get_backend, get_context_backend)}
+        ),
+    )
+    journal.apply("thread", patches)
+
+    def undo() -> None:
+        nonlocal tells_green_threads
+        if tells_green_threads:
+            try:
+                set_backend(of_threads)
+            except (yappi.YappiError, native.error):
+                return  # it goes on with what it has begun
+            tells_green_threads = False
+
+    journal.on_undo(undo)

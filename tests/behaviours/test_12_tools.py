@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -424,6 +425,75 @@ class TestToolsInC:
             first += "import greenify; greenify.patch_all()\n"
         path.write_text(first + _CALL_IMPORT + textwrap.dedent(code))
         run_python(path, greenify=mode and when != "first", check=True)
+
+    @pytest.mark.skipif(
+        find_spec("yappi") is None,
+        reason="needs yappi, of which there is none for CPython 3.15 yet",
+    )
+    @pytest.mark.parametrize("order", ["plain", "greenify first", "yappi first"])
+    @pytest.mark.parametrize("clock", ["cpu", "wall"])
+    def test_yappi(self, clock: str, order: str) -> None:
+        """It counts the calls and the time of each thread, and says of which."""
+        code = """
+        import sys
+        order, clock = sys.argv[1:]
+        if order == "yappi first":
+            import yappi
+        if order != "plain":
+            import greenify
+            greenify.patch_all()
+        import threading, time
+        import yappi
+
+        def waits():
+            time.sleep(0.01)
+
+        def compute():
+            end = time.thread_time() + 0.05
+            while time.thread_time() < end:
+                pass
+
+        def work(number):
+            for _ in range(number):
+                waits()
+
+        assert yappi._yappi.get_context_backend() == "NATIVE_THREAD"
+        yappi.set_clock_type(clock)
+        yappi.start()
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 6)]
+        threads.append(threading.Thread(target=compute))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        yappi.stop()
+        mine = {each.name: each for each in yappi.get_func_stats() if each.module == "<string>"}
+        calls = {name: mine[name].ncall for name in ("work", "waits", "compute")}
+        assert calls == {"work": 5, "waits": 15, "compute": 1}, calls
+        took = {name: each.ttot for name, each in mine.items()}
+        assert took["compute"] >= 0.04, took
+        if clock == "cpu":
+            assert took["work"] < 0.04, took
+        else:
+            assert took["waits"] >= 0.15, took
+        threads = [each for each in yappi.get_thread_stats() if each.name == "Thread"]
+        assert len(threads) == len({each.id for each in threads}) == 6, threads
+        if clock == "cpu":
+            assert sum(each.ttot > 0.04 for each in threads) == 1, threads
+        # The same with what a program asks for by itself.
+        yappi.clear_stats()
+        yappi.set_context_backend("greenlet")
+        assert yappi._yappi.get_context_backend() == "GREENLET"
+        yappi.set_context_backend("native_thread")
+        assert yappi._yappi.get_context_backend() == "NATIVE_THREAD"
+        if order != "plain":
+            greenify.restore()
+            yappi.start()
+            waits()
+            yappi.stop()
+            assert len(yappi.get_thread_stats()) == 1
+        """
+        run_python(code, order, clock, greenify=False, check=True)
 
     @up_to_314("viztracer")
     @pytest.mark.parametrize("order", ["plain", "greenify first", "viztracer first"])

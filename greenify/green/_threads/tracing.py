@@ -16,6 +16,7 @@ import _thread
 import sys
 import threading
 from collections.abc import Callable
+from itertools import count
 from types import FrameType
 from typing import Any
 
@@ -30,6 +31,7 @@ from greenify.identity import get_ident
 
 __all__ = [
     "current_frames",
+    "greenlet_number",
     "profiler_enable",
     "setprofile",
     "setprofile_all_threads",
@@ -138,6 +140,21 @@ def profiler_enable(self: Any, *args: Any, **kwargs: Any) -> None:
     """``enable`` of `cProfile.Profile`, up to CPython 3.11: there it sees one thread."""
     watch()
     _lsprof.Profiler.enable(self, *args, **kwargs)
+
+
+_numbers = count(1)
+
+
+def greenlet_number() -> int:
+    """A number for the greenlet that runs, or the thread that it has become, which no other ever has."""
+    try:
+        g: Any = getcurrent()
+    except RuntimeError:
+        return 0  # the interpreter is finalised
+    number: int | None = getattr(g, "greenify_number", None)
+    if number is None:
+        number = g.greenify_number = next(_numbers)
+    return number
 
 
 def watch_if_traced() -> None:
