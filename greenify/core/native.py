@@ -19,6 +19,7 @@ from greenify.core.threading import _bootstrap
 __all__ = [
     "NativeThread",
     "await_gone",
+    "before_fork",
     "call_is_over",
     "forget_name",
     "get_native_id",
@@ -54,6 +55,10 @@ class NativeThread:
         self.busy = dismiss is None
         self.generation = waiters.generation
 
+
+#: Called before a fork when no native thread of ours is waited for any more: for what takes locks that one
+#: may need for its end.
+before_fork: list[Callable[[], None]] = []
 
 # All of them, in this process and in those that it was forked from.
 _threads: set[NativeThread] = set()
@@ -170,6 +175,14 @@ def await_gone(native_id: int) -> None:
 
 
 def _before_fork() -> None:
+    if sys.version_info >= (3, 12):
+        # From there on a fork warns of every thread of the process, and it asks the kernel.
+        _end_idle()
+    for hook in before_fork:
+        hook()
+
+
+def _end_idle() -> None:
     # A thread that waits for the next call would not have been there without greenify, and neither would the
     # warning.  One that is in a call stands for a thread of the program, and a fork tells of that rightly.
     idle = [
@@ -191,9 +204,7 @@ def _before_fork() -> None:
             await_gone(native_id)
 
 
-if sys.version_info >= (3, 12):
-    # From there on a fork warns of every thread of the process, and it asks the kernel.
-    os.register_at_fork(before=_before_fork)
+os.register_at_fork(before=_before_fork)
 
 
 def _await_beginning() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import _imp
 import os
 
+from greenify.core import native
 from greenify.locks import RLock
 
 __all__ = ["acquire_lock", "allow", "release_lock"]
@@ -58,4 +59,6 @@ def _after() -> None:
         _lock.release()
 
 
-os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after)
+# A native thread that is waited for may be importing something.
+native.before_fork.append(_before)
+os.register_at_fork(after_in_parent=_after, after_in_child=_after)

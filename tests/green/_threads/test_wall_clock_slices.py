@@ -249,11 +249,12 @@ def test_a_fork_finds_no_native_thread() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
-def test_a_slice_that_ends_in_a_fork_starts_none() -> None:
+@pytest.mark.parametrize("case", ["a slice ends in it", "the native thread imports"])
+def test_a_forks_hooks_and_the_native_thread(case: str) -> None:
     # A hook from before greenify's import is the last to run before the fork: here slices end in it.
     result = run_python(
         """
-        import os, time
+        import os, sys, time
 
         counted = []
         def hook():
@@ -268,19 +269,37 @@ def test_a_slice_that_ends_in_a_fork_starts_none() -> None:
         import greenify
         greenify.patch_all()
         import threading
+        from greenify import core
+        from greenify.core import ticker
+
+        class Looker:
+            tick = ticker.TICK
+            def look(self, turns, still, due):
+                pass
+            def idle(self):
+                pass
+            def asleep(self):
+                # Called at the end of the thread, too.
+                if watched:
+                    import colorsys
 
         end = threading.Event()
         thread = threading.Thread(target=end.wait)
         thread.start()
         time.sleep(0)
+        if "imports" in sys.argv[1]:
+            ticker.attach(core.get_hub(), Looker())
+        assert "colorsys" not in sys.modules
         watched = True
         pid = os.fork()
         if not pid:
             os._exit(0)
         assert os.waitpid(pid, 0)[1] == 0
         assert counted == [1], counted
+        assert ("colorsys" in sys.modules) == ("imports" in sys.argv[1])
         end.set()
         """,
+        case,
         greenify=False,
         check=True,
     )
