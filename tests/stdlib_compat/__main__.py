@@ -78,7 +78,12 @@ def _run(python: str, modules: Sequence[Module], options: argparse.Namespace) ->
         if row.unexpected and row.patched is not None:
             print(f"    logs: {session.logs}/{row.module}*.log", flush=True)
 
-    report = reports.Report(where.full_version, options.layer, session.run(modules, progress))
+    report = reports.Report(
+        where.full_version,
+        options.layer,
+        session.run(modules, progress),
+        whole=(options.all or options.core) and not options.match,
+    )
     print(reports.total(report), flush=True)
     return report
 

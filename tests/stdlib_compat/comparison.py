@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from .expected import Row
 from .outcomes import ModuleRun, Outcome, Record
 
-#: The least share of the control's passing tests that must pass patched, in each module and over all of them.
+#: The least share of the control's passing tests that must pass patched: in each module, over any choice of
+#: them, and over all or the core of them, where one expected failure does not weigh so much.
 MODULE_RATE = 0.97
 TOTAL_RATE = 0.99
+WHOLE_RATE = 0.998
 
 
 @dataclass(frozen=True)

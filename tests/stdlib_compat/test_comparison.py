@@ -204,6 +204,14 @@ class TestReport:
         assert "29 of 2000 pass" not in "".join(Report("3.12.1", "greenify", [row]).problems)
         assert any("971 of 1000" in p for p in Report("3.12.1", "greenify", [row]).problems)
 
+    def test_more_is_asked_of_all_modules_than_of_some(self) -> None:
+        control = dict.fromkeys((f"t{n}" for n in range(1000)), PASS)
+        patched = {**control, **dict.fromkeys((f"t{n}" for n in range(3)), FAIL)}
+        row = compared(control, patched, [Row("test_m.C.t[0-2]", REASON)])
+        some, whole = (Report("3.12.1", "greenify", [row], yes).problems for yes in (False, True))
+        assert some == []
+        assert whole == ["997 of 1000 pass, less than 99.8%"]
+
     def test_json(self, one: Report) -> None:
         data = json.loads(json.dumps(report.to_data(one)))
         assert (data["measured"], data["passed"], data["rate"]) == (2000, 1998, 0.999)
