@@ -25,14 +25,17 @@ MANY = """
     ours, theirs = socket.socketpair()
     copies = [os.dup(ours.fileno()) for _ in range(N)]
     results = Counter()
+    counting = threading.Lock()
     waiting = threading.Semaphore(0)
 
     def attempt(function, *args):
         waiting.release()
         try:
-            results[function(*args)] += 1
+            result = function(*args)
         except OSError as exc:
-            results[type(exc)] += 1
+            result = type(exc)
+        with counting:
+            results[result] += 1
 
     def asleep(thread):
         with open(f"/proc/self/task/{thread.native_id}/stat") as file:

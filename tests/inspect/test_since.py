@@ -14,6 +14,7 @@ BEGIN = """
 import os, socket, sys, threading, time
 import greenify, greenlet
 from greenify import inspect
+from greenify.core import slices
 from greenify.inspect import since, snapshot
 
 now = time.monotonic
@@ -89,9 +90,10 @@ lock.acquire()
 begun = now()
 start("wants", lock.acquire)
 found = until("wants", "waiting")
-for _ in range(100):  # each release wakes it, and the next line takes that back
-    lock.release()
-    lock.acquire()
+with slices.held():  # else it could get the lock, and keep it
+    for _ in range(100):  # each release wakes it, and the next line takes that back
+        lock.release()
+        lock.acquire()
 assert row("wants").state == "waiting"
 assert row("wants").since == found.since
 between = now()
