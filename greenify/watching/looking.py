@@ -296,10 +296,17 @@ class Looker:
         self._stay = stay
 
     def _measure(self, stay: Stay, now: float, cpu: float | None) -> None:
-        stay.seconds = now - self._since
+        self._lasts(stay, now)
         stay.queued = max(0.0, queued(self.hub.native_id) - self._queued_begun)
         if cpu is not None and self._cpu_begun is not None:
             stay.cpu = cpu - self._cpu_begun
+
+    def _lasts(self, stay: Stay, now: float) -> None:
+        longer = now - self._since - stay.seconds
+        if longer > 0:
+            stay.seconds += longer
+            if stay.waited:
+                stay.waited += longer
 
     def _others(self, stay: Stay, now: float) -> None:
         hub = self.hub
@@ -323,11 +330,7 @@ class Looker:
         stay = self._stay
         if stay is not None:
             self._stay = None
-            longer = now - self._since - stay.seconds
-            if longer > 0:
-                stay.seconds += longer
-                if stay.waited:
-                    stay.waited += longer
+            self._lasts(stay, now)
             stay.ended = True
             self._tell(stay)
 

@@ -71,6 +71,15 @@ def test_a_call_that_waits(tmp_path: Path) -> None:
     assert functions[-3:] == ["run", "culprit", "wait"]
 
 
+def test_who_waits_waits_as_long_as_it_goes_on(tmp_path: Path) -> None:
+    path = write(tmp_path, HELD.replace("patience=0.05", "patience=0.4"))
+    first, last = ours(reports(path), path)
+    for report in first, last:
+        # From before it was noticed, after 0.05 s, until it is told, and until it has ended.
+        assert report["seconds"] > 0.4
+        assert report["waited"] > report["seconds"] * 0.7
+
+
 @pytest.mark.smoke
 def test_a_call_that_keeps_the_interpreter_lock(tmp_path: Path) -> None:
     path = write(
