@@ -16,7 +16,7 @@ _OPEN = -1
 _KINDS = {"loop": "loop", "thread": "thread", "native thread": "native"}
 
 
-@dataclass
+@dataclass(slots=True)
 class Slice:
     """A stretch of a track.
 
@@ -108,6 +108,8 @@ def read(file: str | Path) -> Picture:
     picture = Picture()
     heads: dict[bytes, _Event] = {}
     timed: list[tuple[int, _Event]] = []
+    # What events within 16 us have in common, of their times' nine bytes the last seven.
+    ages: dict[bytes, int] = {}
     for message in wire.packets(Path(file).read_bytes()):
         # Heads come again and again, so each is understood once.
         found = heads.get(message[: -wire.STAMP])
@@ -116,7 +118,10 @@ def read(file: str | Path) -> Picture:
             if found is None:
                 continue
             heads[message[: -wire.STAMP]] = found
-        timed.append((_time(message), found))
+        age = ages.get(message[-7:])
+        if age is None:
+            age = ages[message[-7:]] = wire.number_at(message, len(message) - 7)[0] << 14
+        timed.append((message[-9] & 0x7F | (message[-8] & 0x7F) << 7 | age, found))
     if not picture.lines:
         raise ValueError("there is nothing in this trace")
     # Those of several OS threads are not in order.  Of equal times the one that was written down first.
@@ -125,22 +130,6 @@ def read(file: str | Path) -> Picture:
         picture.begin, picture.end = timed[0][0], timed[-1][0]
     _draw(picture, timed)
     return picture
-
-
-def _time(message: bytes) -> int:
-    # `wire.number_at`, for what always has nine bytes.
-    a, b, c, d, e, f, g, h, i = message[-9:]
-    return (
-        a & 0x7F
-        | (b & 0x7F) << 7
-        | (c & 0x7F) << 14
-        | (d & 0x7F) << 21
-        | (e & 0x7F) << 28
-        | (f & 0x7F) << 35
-        | (g & 0x7F) << 42
-        | (h & 0x7F) << 49
-        | i << 56
-    )
 
 
 def _understand(message: bytes, picture: Picture) -> _Event | None:
