@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from greenify.inspect.asking import ask
+from greenify.inspect.report import records
 from tests.integrations.gunicorn.servers import (
     GREENIFY,
     PROGRAM,
@@ -69,6 +71,26 @@ class TestPatch:
         with serving(tmp_path, *OURS, "--preload") as server:
             assert server.ask("/patched") == "True"
             assert "--preload has" not in server.log
+
+
+def test_the_environment_has_it_watched_and_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where its socket lies, too.
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    env = {"GREENIFY_WATCH": "0.1", "GREENIFY_INSPECT": "1"}
+    with serving(tmp_path, *OURS, env=env) as server:
+        pid = int(server.ask("/pid"))
+        with server.connect() as client:
+            client.sendall(GET.replace(b"/pid", b"/block-politely"))
+            ((thread, place),) = server.until(
+                r"(\S+) \(_serve\) has kept the loop .*, at (\S+) in "
+            )
+            assert place.startswith(str(tmp_path / "program.py"))
+            # The loop is blocked, and the process answers.
+            rows = records(ask(pid, "snapshot"))
+            (row,) = [row for row in rows if row["name"] == f"{thread} (_serve)"]
+            assert row["what"].endswith("(block_politely)")
 
 
 class TestThreads:
