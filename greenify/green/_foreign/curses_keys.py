@@ -82,6 +82,10 @@ def _waiting(native: Any) -> Callable[..., Any]:
         deadline = None if limit is None else monotonic() + limit
         while True:
             ended = _ended()
+            half = _half[0]
+            if half is not None:
+                # It would be waited for whatever the window says.
+                _natives["cbreak"]()
             _nodelay(self, True)
             try:
                 key = native(self, *args)
@@ -94,6 +98,8 @@ def _waiting(native: Any) -> Callable[..., Any]:
                 failed = None
             finally:
                 _timeout(self, delay)
+                if half is not None:
+                    _natives["halfdelay"](round(half * 10))
             now = monotonic()
             if key != -1 or ended or (deadline is not None and now >= deadline):
                 if failed is not None:
