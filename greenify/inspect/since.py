@@ -23,7 +23,7 @@ from greenify.green.time import sleep as _sleep
 from greenify.inspect.frames import OWN, kind_of
 from greenify.inspect.wakes import Recorder
 
-__all__ = ["PAUSES", "forget", "note", "noted", "queue_of", "since_of"]
+__all__ = ["PAUSES", "forget", "note", "noted", "queue_of", "since_of", "switches"]
 
 #: Who is ready in these has put itself back, past what stands in the place of ``hub.ready``.
 PAUSES: frozenset[CodeType] = frozenset({Hub.pause.__code__, _sleep.__func__.__code__})
@@ -33,10 +33,17 @@ _GUESTS = "greenify.integrations."
 
 
 class _Notes(NamedTuple):
-    """What `note` has put into a hub: the recorder, and what was there in the place of `next` before."""
+    """What `note` has put into a hub.
+
+    Attributes:
+        ready: the recorder.
+        before: what was there in the place of `next`.
+        switches: how many times a thread or task has given way since then.
+    """
 
     ready: Recorder
     before: Any
+    switches: Callable[[], int]
 
 
 _notes: dict[Hub, _Notes] = {}
@@ -44,12 +51,16 @@ _notes: dict[Hub, _Notes] = {}
 # Since when notes are made, or None.  Older ones are of another time.
 _begun: float | None = None
 
+# The switches of hubs that have gone since then.
+_gone = 0
+
 
 def note() -> None:
     """Note from now on since when threads and tasks wait, on all hubs.  Any thread; more than once."""
-    global _begun
+    global _begun, _gone
     if _begun is None:
         _begun = _clock()
+        _gone = 0
         for hub in tuple(registry.hubs):
             _watch(hub)
 
@@ -74,6 +85,18 @@ def noted() -> bool:
     return _begun is not None
 
 
+def switches() -> int | None:
+    """How many times threads and tasks have given way to others since notes are made; None while they are not.
+
+    Any thread.
+    """
+    if _begun is None:
+        return None
+    # The number of those that have gone first: it is added to after they have left the others.
+    gone = _gone
+    return gone + sum(notes.switches() for notes in tuple(_notes.values()))
+
+
 def queue_of(hub: Hub) -> Any:
     """What stands in the place of the ready queue of `hub` while there is no trace."""
     notes = _notes.get(hub)
@@ -84,23 +107,27 @@ def _watch(hub: Hub) -> None:
     if _begun is None:
         return
     queue = hub._queue
+    next, switches = _next(hub.next)
     notes = _notes[hub] = _Notes(
-        Recorder(queue, _append(queue.append), _pop(queue.pop)), vars(hub).get("next")
+        Recorder(queue, _append(queue.append), _pop(queue.pop)), vars(hub).get("next"), switches
     )
-    vars(hub)["next"] = _next(hub.next)
+    vars(hub)["next"] = next
     if hub.ready is queue:
         hub.ready = notes.ready  # type: ignore[assignment]
 
 
-def _next(following: Callable[[], greenlet]) -> Callable[[], greenlet]:
+def _next(following: Callable[[], greenlet]) -> tuple[Callable[[], greenlet], Callable[[], int]]:
     clock = _clock
     current: Callable[[], Any] = getcurrent
+    number = 0
 
     def next() -> greenlet:
+        nonlocal number
+        number += 1
         current().greenify_waits = clock()
         return following()
 
-    return next
+    return next, lambda: number
 
 
 def _append(put: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -182,7 +209,10 @@ def _learn(frame: FrameType) -> tuple[CodeType, bool]:
 
 
 def _closing(hub: Hub) -> None:
-    _notes.pop(hub, None)
+    global _gone
+    notes = _notes.pop(hub, None)
+    if notes is not None:
+        _gone += notes.switches()
 
 
 registry.on_new_hub(_watch)

@@ -10,6 +10,7 @@ from typing import Any
 from greenify.core import registry
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.native import own_threads
+from greenify.inspect import since
 
 __all__ = ["BUCKETS", "Delays", "Stats", "measure_delays", "stats"]
 
@@ -57,6 +58,8 @@ class Stats:
         ready: how many of them could run at once.
         waiting_deadlines: how many deadlines are pending: sleeps and time-outs.
         rounds: how many times the ready queues have gone round, of all hubs.
+        switches: how many times threads and tasks have given way to others since the process can be asked
+            (`inspect.listen`); None where it cannot.
         handed_over: calls that run on native threads now, and that somebody waits for.
         native_threads: of greenify's own, for such calls.
         registered_descriptors: those that hubs have registered with the kernel.
@@ -69,6 +72,7 @@ class Stats:
     ready: int
     waiting_deadlines: int
     rounds: int
+    switches: int | None
     handed_over: int
     native_threads: int
     registered_descriptors: int
@@ -122,7 +126,8 @@ def measure_delays(hub: Any = None) -> None:
 def stats() -> Stats:
     """Numbers about this process, now.  Any thread may ask; nothing is counted for it before.
 
-    A switch is not counted, for that would cost each of them; `Stats.rounds` is what the loop counts anyway.
+    Switches are counted from `inspect.listen` on only, for that costs each of them; `Stats.rounds` is what the
+    loop counts anyway.
     """
     hubs = _copy(registry.hubs)
     return Stats(
@@ -130,6 +135,7 @@ def stats() -> Stats:
         ready=sum(_ready(hub) for hub in hubs),
         waiting_deadlines=sum(max(0, hub.timers.pending()) for hub in hubs),
         rounds=sum(hub.turns for hub in hubs),
+        switches=since.switches(),
         handed_over=sum(hub.lent for hub in hubs),
         native_threads=own_threads(),
         registered_descriptors=sum(len(hub.descriptors.by_fd) for hub in hubs),

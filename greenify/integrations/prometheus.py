@@ -57,6 +57,12 @@ class GreenifyCollector(Collector):
         yield CounterMetricFamily(
             "greenify_rounds", "Rounds of the ready queues of all hubs.", value=now.rounds
         )
+        if now.switches is not None:
+            yield CounterMetricFamily(
+                "greenify_switches",
+                "How many times threads and tasks have given way to others.",
+                value=now.switches,
+            )
         if now.delays is not None:
             yield _histogram(now.delays)
 

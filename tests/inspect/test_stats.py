@@ -54,6 +54,50 @@ def test_numbers() -> None:
     assert json.loads(result.stdout)["native"] >= 1
 
 
+def test_switches() -> None:
+    result = run_python(
+        """
+        import json, os, threading, time
+        import greenify
+        from greenify import inspect
+
+        over = []
+        def turns(number):
+            for _ in range(number):
+                time.sleep(0)
+        def other():
+            while not over:
+                time.sleep(0)
+        def on_another_hub():
+            thread = threading.Thread(target=turns, args=(50,))
+            thread.start()
+            turns(50)
+            thread.join()
+        switches = lambda: greenify.stats().switches
+
+        assert switches() is None  # off, nothing is counted
+        threading.Thread(target=other).start()
+        turns(10)
+        inspect.listen()
+        begun = switches()
+        turns(100)
+        here = switches() - begun
+        # Those of an OS thread are still counted when it has ended; meanwhile this one stands still.
+        before = switches()
+        thread = greenify.original("threading").Thread(target=on_another_hub)
+        thread.start()
+        thread.join()
+        print(json.dumps([here, switches() - before]))
+        over.append(1)
+        """,
+        check=True,
+    )
+    here, there = json.loads(result.stdout)
+    # Both threads have given way a hundred times, and once or twice more at the ends or where a slice has ended.
+    assert 200 <= here <= 220
+    assert 100 <= there <= 120
+
+
 def test_delays_of_a_blocked_loop() -> None:
     result = run_python(
         """
