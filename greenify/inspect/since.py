@@ -86,9 +86,10 @@ def noted() -> bool:
 
 
 def switches() -> int | None:
-    """How many times threads and tasks have given way to others since notes are made; None while they are not.
+    """How many times threads and tasks have given way to others since notes are made.  Any thread.
 
-    Any thread.
+    Returns:
+        None while no notes are made.
     """
     if _begun is None:
         return None

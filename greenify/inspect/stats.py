@@ -126,8 +126,8 @@ def measure_delays(hub: Any = None) -> None:
 def stats() -> Stats:
     """Numbers about this process, now.  Any thread may ask; nothing is counted for it before.
 
-    Switches are counted from `inspect.listen` on only, for that costs each of them; `Stats.rounds` is what the
-    loop counts anyway.
+    Switches are counted from `inspect.listen` on only, for that costs each of them; `Stats.rounds` is what
+    the loop counts anyway.
     """
     hubs = _copy(registry.hubs)
     return Stats(

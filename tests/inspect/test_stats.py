@@ -69,10 +69,9 @@ def test_switches() -> None:
             while not over:
                 time.sleep(0)
         def on_another_hub():
-            thread = threading.Thread(target=turns, args=(50,))
-            thread.start()
-            turns(50)
-            thread.join()
+            task = greenify.Task(target=greenify.sleep, args=(0,))
+            task.start()
+            task.join()
         switches = lambda: greenify.stats().switches
 
         assert switches() is None  # off, nothing is counted
@@ -93,9 +92,10 @@ def test_switches() -> None:
         check=True,
     )
     here, there = json.loads(result.stdout)
-    # Both threads have given way a hundred times, and once or twice more at the ends or where a slice has ended.
+    # Both threads have given way a hundred times, and now and then at the end of a slice.
     assert 200 <= here <= 220
-    assert 100 <= there <= 120
+    # In the join, in the sleep.
+    assert 2 <= there <= 4
 
 
 def test_delays_of_a_blocked_loop() -> None:
