@@ -49,7 +49,9 @@ def _environment(version: str, python: str) -> str:
     ready = folder / "ready"
     if not ready.exists() or ready.read_text() != state:
         print(f"installing greenify for Python {version} into {folder}", flush=True)
-        subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
+        # Debian's newest, which `.ci/get-python` fetches, have no ensurepip for venv.
+        make = [sys.executable, "-m", "virtualenv", "-q", "--clear", "-p", python, folder]
+        subprocess.run(make, check=True)
         pip = [str(own), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         subprocess.run([*pip, "--editable", str(ROOT)], check=True)
         ready.write_text(state)
