@@ -15,6 +15,7 @@ __all__ = ["SOCKETS", "address_text", "fds_text"]
 
 _Locals = Mapping[str, Any]
 
+_socket_type = _socket.socket
 _fileno = _socket.socket.fileno
 _getpeername = _socket.socket.getpeername
 _getsockname = _socket.socket.getsockname
@@ -237,28 +238,51 @@ def _look_up(names: _Locals, inner: Wait | None, context: Context) -> Wait | Non
 # Several descriptors at once.
 
 
-def _select_text(what: str, fds: Iterable[int], until: float | None) -> Wait:
-    listed = list(fds)
-    return Wait(what, f"{what} of {fds_text(listed)}", until, facts={"fds": listed})
+def _select(what: str, fds: Iterable[int], until: float | None) -> Wait:
+    return Wait(what, LATER, until, facts={"fds": list(fds)})
+
+
+@completes("poll", "select")
+def _selected(wait: Wait, context: Context) -> str:
+    fds = wait.facts["fds"]
+    peer = _peer(fds[0]) if len(fds) == 1 else None
+    if peer is not None:
+        # As drivers in C wait for their server.
+        return f"{wait.kind} {address_text(peer)} (fd {fds[0]})"
+    return f"{wait.kind} of {fds_text(fds)}"
+
+
+def _peer(fd: int) -> object:
+    """The address that a socket is connected with, or None."""
+    try:
+        sock = _socket_type(fileno=fd)
+    except OSError:
+        return None  # no socket, or closed meanwhile
+    try:
+        return _getpeername(sock) or None
+    except OSError:
+        return None
+    finally:
+        sock.detach()
 
 
 @describes("greenify.green._selecting.waits", "alone")
 def _alone(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
-    return _select_text("poll", [names["fd"]], names["deadline"])
+    return _select("poll", [names["fd"]], names["deadline"])
 
 
 @describes("greenify.green._selecting.waits", "until", "until_on_thread")
 def _until(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
-    return _select_text("poll", tuple(names["masks"]), names["deadline"])
+    return _select("poll", tuple(names["masks"]), names["deadline"])
 
 
 @describes("greenify.green.select", "_select")
-def _select(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
+def _of_select(names: _Locals, inner: Wait | None, context: Context) -> Wait | None:
     if inner is None:
         return None
     if inner.kind != "poll":
         return Wait("select", "select of nothing", inner.until)
-    return _select_text("select", inner.facts["fds"], inner.until)
+    return _select("select", inner.facts["fds"], inner.until)
 
 
 @describes("greenify.green._selecting.kernel_queues", "_until", "_until_closed")
@@ -274,7 +298,7 @@ def _selector(names: _Locals, inner: Wait | None, context: Context) -> Wait | No
     known = getattr(names["self"], "_fd_to_key", None)
     if inner is None or not isinstance(known, dict):
         return None
-    return _select_text("select", tuple(known), inner.until)
+    return _select("select", tuple(known), inner.until)
 
 
 # Children and signals.

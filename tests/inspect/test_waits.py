@@ -161,13 +161,15 @@ def in_select_one(): select.select([reader], [], [])
 def in_poll():
     poll = select.poll(); poll.register(reader, select.POLLIN); poll.register(client, select.POLLIN)
     poll.poll(50_000)
+def in_poll_one():
+    poll = select.poll(); poll.register(client, select.POLLIN); poll.poll()
 def in_selector():
     selector = selectors.DefaultSelector(); selector.register(reader, selectors.EVENT_READ)
     selector.select()
 def in_child(): child.wait()
 def in_waitpid(): os.waitpid(child.pid, 0)
 report(threads(in_recv, in_recv_until, in_send, in_accept, in_recvfrom, in_read, in_select, in_select_one,
-    in_poll, in_selector, in_child, in_waitpid))
+    in_poll, in_poll_one, in_selector, in_child, in_waitpid))
 print(json.dumps({"client": client.fileno(), "server": server.fileno(), "reader": reader,
     "port": listener.getsockname()[1], "from": client.getsockname()[1], "child": child.pid,
     "listener": listener.fileno(), "ours": ours.fileno(), "udp": datagrams.getsockname()[1]}))
@@ -198,6 +200,7 @@ class TestDescriptors:
             "in_select": f"select of {both}",
             "in_select_one": f"select of fd {n['reader']}",
             "in_poll": f"poll of {both}",
+            "in_poll_one": f"poll 127.0.0.1:{n['port']} (fd {n['client']})",
             "in_child": f"child {n['child']}",
             "in_waitpid": f"child {n['child']}",
         }
