@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _imp
 import _thread
+import faulthandler
 import os
 import posix
 import sys
@@ -27,6 +28,7 @@ from greenify.green._threads import (
     reprs,
     thread_settings,
     tracing,
+    watchdog,
 )
 from greenify.green._threads import thread as green
 from greenify.green._threads.async_exc import make_set_async_exc
@@ -132,6 +134,7 @@ PATCHES = (
     Patch(threading._RLock, replace=RLOCK_METHODS),
     Patch(threading.Event, replace=_event, add=_event_new),
     Patch(time, replace=clocks.REPLACED),
+    Patch(faulthandler, replace=watchdog.REPLACED),
     Patch(os, replace=_exec),
     Patch(posix, replace=_exec),
     Patch(
