@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import _thread
+import atexit
+import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +15,7 @@ from greenlet import GreenletExit, getcurrent
 
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.hub import Hub
+from greenify.core.native import await_gone
 from greenify.core.tracebacks import leave_out_wait
 from greenify.core.waiters import HubWaiter, ThreadWaiter, Waiter
 
@@ -33,6 +37,14 @@ __all__ = [
 
 _native_sleep = time.sleep
 _get_ident = _thread.get_ident
+_current_frames = sys._current_frames
+
+# How many seconds the interpreter's end waits for that of threads, which comes as soon as they get the
+# interpreter.
+_PATIENCE = 1.0
+
+# The native ids of the last threads that have begun to end, and since when.
+_ending: deque[tuple[int, float]] = deque(maxlen=1000)
 
 
 class _Slot:
@@ -46,6 +58,7 @@ class _Slot:
 
     def __del__(self) -> None:
         if self._close is not None:
+            _ending.append((self.hub.native_id, _monotonic()))
             self._close(self.hub)
 
 
@@ -65,6 +78,25 @@ def _close_with_thread(hub: Hub) -> None:
         del _closing[ident]
         hubs.discard(hub)
         hub.close()
+
+
+def _await_ends() -> None:
+    # A thread whose state is being cleared runs the code above, from the middle of C code.  If the
+    # interpreter is taken apart then, the thread ends there, and leaves objects behind that the last
+    # collection trips over (a crash, on CPython 3.11).
+    frames = _current_frames()
+    limit = _monotonic() + _PATIENCE
+    # Those without a frame are about to begin with that.
+    for hub in tuple(hubs):
+        if hub.foreign() and hub.ident not in frames:
+            _ending.append((hub.native_id, _monotonic()))
+    while _ending and _monotonic() < limit:
+        native_id, since = _ending.pop()
+        if since + _PATIENCE > _monotonic():  # else the number may be another one's
+            await_gone(native_id)
+
+
+atexit.register(_await_ends)
 
 
 _local = _thread._local()

@@ -181,6 +181,33 @@ def test_hubs_of_threads_that_have_ended(options: tuple[str, ...]) -> None:
 
 
 @OPTIONS
+def test_a_thread_that_is_about_to_end(options: tuple[str, ...]) -> None:
+    # It runs Python code from within the end of its state, where it must not be cut off.
+    said = run(
+        """
+        import _thread, os, time
+        from greenify import core
+        from greenify.core import registry
+
+        ending = _thread.allocate_lock()
+        ending.acquire()
+        native_sleep = time.sleep
+
+        def close(hub):
+            ending.release()
+            native_sleep(0.2)
+            os.write(1, b"closed")
+
+        registry.before_close(close)
+        _thread.start_new_thread(core.get_hub, ())
+        ending.acquire()
+        """,
+        options=options,
+    )
+    assert said == "closed"
+
+
+@OPTIONS
 def test_never_used(options: tuple[str, ...]) -> None:
     assert run("from greenify import core; print('end')", options=options) == "end\n"
     assert (
