@@ -2,8 +2,8 @@
 
 Greenlets switch where they wait.  With real threads a loop such as ``while not done: pass`` is interrupted by
 the interpreter every few milliseconds, and programs rely on it.  Here a timer of the kernel that runs only
-while the main OS thread computes (`thread_timer`; where there is none, ITIMER_VIRTUAL, which goes by the
-whole process) sends a signal; nothing ticks while it waits.  The handler looks whether the same greenlet has
+while the main OS thread computes (`thread_timer`; ITIMER_VIRTUAL, which goes by the whole process, where there
+is no such timer) sends a signal; nothing ticks while it waits.  The handler looks whether the same greenlet has
 had the interpreter since the last tick, and if so sends it to the end of the ready queue.  Python runs it
 between two instructions, where a real thread could be interrupted too.
 

@@ -1,9 +1,9 @@
 """A timer that goes by the processor time of one OS thread, and sends its signal to that thread only.
 
-Those of `signal.setitimer` are the process's.  What another native thread computes counts, too, and if that
-one blocks the signal, it goes to the main thread, which may be waiting in C code: `poll` and `nanosleep` end
-with EINTR there, whatever `siginterrupt` says.  A thread that waits uses no processor time, so this timer does
-not expire then.  Linux has it, and Python has no function for it.
+Those of `signal.setitimer` are the process's.  What another native thread computes counts, too, and the signal
+goes to the main thread all the same, which may be waiting in C code: `poll` and `nanosleep` end with EINTR
+there, whatever `siginterrupt` says.  A thread that waits uses no processor time, so this timer does not expire
+then.  Linux has it, and Python has no function for it.
 """
 
 from __future__ import annotations

@@ -68,22 +68,19 @@ def test_in_the_main_thread(mode: Mode) -> None:
 
 @both_modes
 def test_no_system_call_is_interrupted(mode: Mode) -> None:
-    # libc gives EINTR to its caller, as C libraries do that know nothing of Python; the kernel takes up
-    # neither of these calls again by itself.  What a thread of a C library computes, which usually blocks
-    # signals, does not count for the main thread.
+    # libc gives EINTR to its caller, as C libraries do that know nothing of Python; the kernel takes up neither
+    # of these calls again by itself.  What other native threads compute does not count for the main thread.
     run(
         READY
         + """
-    import _thread, signal
-    start_native, mask = _thread.start_new_thread, signal.pthread_sigmask
+    import _thread
+    start_native = _thread.start_new_thread
     if PATCHED:
         import greenify
         start_native = greenify.original("_thread").start_new_thread
-        mask = greenify.original("signal").pthread_sigmask
     block = ctypes.create_string_buffer(1 << 20)
     stop, computed = [], [0]
     def compute():
-        mask(signal.SIG_BLOCK, signal.valid_signals())
         while not stop:
             libc.memset(block, 1, len(block))
             computed[0] += 1
