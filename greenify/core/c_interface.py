@@ -1,4 +1,4 @@
-"""Functions of the interpreter's C interface and of the C library, without `ctypes`.
+"""Functions of the interpreter's C interface, without `ctypes`.
 
 Its import takes a tenth of the time in which greenify is imported and patches; what it is built on does not.
 """
@@ -31,17 +31,16 @@ def ctypes_core() -> Any:
 
 
 def c_function(
-    name: str, arguments: str = "", result: str | None = None, library: str | None = None
+    name: str, arguments: str = "", result: str | None = None
 ) -> Callable[..., Any] | None:
-    """A function of the interpreter's or the C library's, which is called with the interpreter lock held.
+    """A function of the interpreter's, which is called with the interpreter lock held.
 
     Args:
         name: what it is called in C.
         arguments: a letter for each: ``O`` is an object, of which the function gets no reference of its own,
-            ``P`` an address (bytes give theirs), ``i`` an int.
+            ``P`` an address.
         result: the same for what it returns.  (An object's reference would be given up: take ``P`` where the
             interpreter keeps it.)
-        library: the file of another library that has it.
 
     Returns:
         None where it cannot be reached.
@@ -50,7 +49,7 @@ def c_function(
     if c is None:
         return None
     try:
-        address = c.dlsym(c.dlopen(library, 0), name)
+        address = c.dlsym(c.dlopen(None, 0), name)
     except OSError:
         return None
     types = {

@@ -2,10 +2,9 @@
 
 Greenlets switch where they wait.  With real threads a loop such as ``while not done: pass`` is interrupted by
 the interpreter every few milliseconds, and programs rely on it.  Here a timer of the kernel that runs only
-while the main OS thread computes (`thread_timer`; ITIMER_VIRTUAL, which goes by the whole process, where there
-is no such timer) sends a signal; nothing ticks while it waits.  The handler looks whether the same greenlet has
-had the interpreter since the last tick, and if so sends it to the end of the ready queue.  Python runs it
-between two instructions, where a real thread could be interrupted too.
+while the process computes (ITIMER_VIRTUAL: nothing ticks while it is idle) sends a signal; its handler looks
+whether the same greenlet has had the interpreter since the last tick, and if so sends it to the end of the
+ready queue.  Python runs the handler between two instructions, where a real thread could be interrupted too.
 
 Who waits in C again and again does not compute, and gets no tick: `ticker` notices that by the wall clock.
 
@@ -31,7 +30,6 @@ from greenlet import getcurrent
 
 from greenify.core import registry as _registry
 from greenify.core import ticker as _ticker
-from greenify.core.thread_timer import ThreadTimer
 
 if TYPE_CHECKING:
     from greenify.core.hub import Hub
@@ -53,7 +51,7 @@ __all__ = [
 ]
 
 SIGNAL: int = signal.SIGVTALRM
-TIMER: int = signal.ITIMER_VIRTUAL  # where there is no timer for a single thread
+TIMER: int = signal.ITIMER_VIRTUAL
 BYTE = bytes((SIGNAL,))
 
 # Two ticks of this many seconds of computing make a slice; it is CPython's own switch interval.  Every
@@ -88,9 +86,6 @@ _holders = 0
 _last: tuple[int, object] = (0, None)
 
 
-# The main OS thread's; None before the first use, and where there is none to be had.
-_timer: ThreadTimer | None = None
-
 _interrupt_main: Any = _thread.interrupt_main
 
 #: Called on the ticker's native thread, as ``function(hub)``, while one green thread has had the OS thread
@@ -106,13 +101,10 @@ _overdue = -1  # the round of the ready queue that has taken for long by the wal
 
 def allow(yes: bool) -> None:
     """Let green threads have time slices from now on, or no longer."""
-    global allowed, preemptible, _timer
+    global allowed, preemptible
     allowed = preemptible = yes
     if not yes:
         disarm()
-        if _timer is not None:
-            _timer.delete()
-            _timer = None
         if _getsignal(SIGNAL) is on_tick and _registry.is_main_thread():
             _native_signal(SIGNAL, signal.SIG_DFL)
 
@@ -129,26 +121,11 @@ def arm() -> None:
         _native_signal(SIGNAL, on_tick)
         # Calls of C libraries that the tick interrupts are resumed by the kernel.
         signal.siginterrupt(SIGNAL, False)
-    _start_timer()
+    _setitimer(TIMER, _TICK, _TICK)
     armed = True
     if not _hooked:
         _hook()
     _start_ticker()
-
-
-def _start_timer() -> None:
-    global _timer
-    if _timer is None:
-        try:
-            _timer = ThreadTimer(SIGNAL)
-        except OSError:
-            pass
-    if _timer is not None:
-        if _timer.set(_TICK):
-            return
-        _timer.delete()
-        _timer = None
-    _setitimer(TIMER, _TICK, _TICK)
 
 
 class _ByWallClock:
@@ -197,10 +174,7 @@ def disarm() -> None:
     global armed
     if armed:
         armed = False
-        if _timer is None:
-            _setitimer(TIMER, 0.0)
-        else:
-            _timer.set(0.0)
+        _setitimer(TIMER, 0.0)
         if _hub is not None:
             _ticker.detach(_hub, _by_wall_clock)
 
@@ -301,10 +275,9 @@ def _ours(frame: FrameType | None) -> bool:
 
 def forked() -> None:
     """In the child: neither timers nor threads are inherited."""
-    global armed, _hub, _timer
+    global armed, _hub
     armed = False
     _hub = None
-    _timer = None
     _ticker.forget_all()
 
 
