@@ -1,4 +1,4 @@
-"""Functions of the interpreter's C interface, without `ctypes`.
+"""Functions of the interpreter's C interface and of the C library, without `ctypes`.
 
 Its import takes a tenth of the time in which greenify is imported and patches; what it is built on does not.
 """
@@ -33,12 +33,12 @@ def ctypes_core() -> Any:
 def c_function(
     name: str, arguments: str = "", result: str | None = None
 ) -> Callable[..., Any] | None:
-    """A function of the interpreter's, which is called with the interpreter lock held.
+    """A function of the interpreter's or the C library's, which is called with the interpreter lock held.
 
     Args:
         name: what it is called in C.
         arguments: a letter for each: ``O`` is an object, of which the function gets no reference of its own,
-            ``P`` an address.
+            ``P`` an address, ``I`` an unsigned int, ``L`` an unsigned long.
         result: the same for what it returns.  (An object's reference would be given up: take ``P`` where the
             interpreter keeps it.)
 

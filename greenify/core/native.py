@@ -18,6 +18,7 @@ from greenify.core.threading import _bootstrap
 
 __all__ = [
     "NativeThread",
+    "await_ends",
     "await_gone",
     "before_fork",
     "call_is_over",
@@ -34,7 +35,8 @@ _get_ident = _thread.get_ident
 get_native_id = _thread.get_native_id
 _exists = os.path.exists
 
-# How many seconds a fork waits for the end of threads, which comes as soon as they get the interpreter.
+# How many seconds a fork, and the interpreter's end, wait for that of threads, which comes as soon as they get
+# the interpreter.
 _PATIENCE = 1.0
 
 _named: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
@@ -174,6 +176,14 @@ def await_gone(native_id: int) -> None:
         _native_sleep(0.00002)
 
 
+def await_ends(ending: deque[tuple[int, float]]) -> None:
+    """Wait, natively, for the end of threads: their native ids, and since when they have been ending."""
+    while ending:
+        native_id, since = ending.pop()
+        if since + _PATIENCE > _monotonic():  # else the number may be another one's
+            await_gone(native_id)
+
+
 def _before_fork() -> None:
     if sys.version_info >= (3, 12):
         # From there on a fork warns of every thread of the process, and it asks the kernel.
@@ -198,10 +208,7 @@ def _end_idle() -> None:
         while thread in _threads and not thread.busy and _monotonic() < limit:
             _native_sleep(0.00002)
     # Those whose last call was a moment ago, too.
-    while _ending:
-        native_id, since = _ending.pop()
-        if since + _PATIENCE > _monotonic():  # else the number may be another one's
-            await_gone(native_id)
+    await_ends(_ending)
 
 
 os.register_at_fork(before=_before_fork)

@@ -15,7 +15,7 @@ from greenlet import GreenletExit, getcurrent
 
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.hub import Hub
-from greenify.core.native import await_gone
+from greenify.core.native import await_ends
 from greenify.core.tracebacks import leave_out_wait
 from greenify.core.waiters import HubWaiter, ThreadWaiter, Waiter
 
@@ -38,10 +38,6 @@ __all__ = [
 _native_sleep = time.sleep
 _get_ident = _thread.get_ident
 _current_frames = sys._current_frames
-
-# How many seconds the interpreter's end waits for that of threads, which comes as soon as they get the
-# interpreter.
-_PATIENCE = 1.0
 
 # The native ids of the last threads that have begun to end, and since when.
 _ending: deque[tuple[int, float]] = deque(maxlen=1000)
@@ -85,15 +81,11 @@ def _await_ends() -> None:
     # interpreter is taken apart then, the thread ends there, and leaves objects behind that the last
     # collection trips over (a crash, on CPython 3.11).
     frames = _current_frames()
-    limit = _monotonic() + _PATIENCE
     # Those without a frame are about to begin with that.
     for hub in tuple(hubs):
         if hub.foreign() and hub.ident not in frames:
             _ending.append((hub.native_id, _monotonic()))
-    while _ending and _monotonic() < limit:
-        native_id, since = _ending.pop()
-        if since + _PATIENCE > _monotonic():  # else the number may be another one's
-            await_gone(native_id)
+    await_ends(_ending)
 
 
 atexit.register(_await_ends)

@@ -259,9 +259,7 @@ def _peer(fd: int) -> object:
     except OSError:
         return None  # no socket, or closed meanwhile
     try:
-        return _getpeername(sock) or None
-    except OSError:
-        return None
+        return _ask(sock, _getpeername) or None
     finally:
         sock.detach()
 

@@ -173,11 +173,16 @@ def dump_traceback_later(
 
 def cancel_dump_traceback_later() -> None:
     """See `faulthandler.cancel_dump_traceback_later`.  Any thread."""
+    _stop()
+    _native_cancel()
+
+
+def _stop() -> None:
+    # At the interpreter's end the original one goes on: it says where that hangs.
     global _current
     watchdog, _current = _current, None
     if watchdog is not None:
         watchdog.stop()
-    _native_cancel()
 
 
 def _forked() -> None:
@@ -185,16 +190,8 @@ def _forked() -> None:
     _current = None
 
 
-def _ending() -> None:
-    # The original one goes on: it says where the end of the interpreter hangs.
-    global _current
-    watchdog, _current = _current, None
-    if watchdog is not None:
-        watchdog.stop()
-
-
 fork_hooks.append(_forked)
-atexit.register(_ending)
+atexit.register(_stop)
 
 #: By the name in `faulthandler`.
 REPLACED: dict[str, Any] = {
