@@ -35,8 +35,8 @@ _get_ident = _thread.get_ident
 get_native_id = _thread.get_native_id
 _exists = os.path.exists
 
-# How many seconds a fork, and the interpreter's end, wait for that of threads, which comes as soon as they get
-# the interpreter.
+# How many seconds a fork, and the interpreter's end, wait for that of threads, which comes as soon as they
+# get the interpreter.
 _PATIENCE = 1.0
 
 _named: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
