@@ -48,8 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.markdown.write_text(reports.to_markdown(data, _COMMAND))
     if options.text:
         options.text.write_text(reports.to_text(data))
-    problems = sum(len(report.problems) for report in found)
-    print(f"{problems} problems" if problems else "no problems")
+    # Once more, all together: the tables are long.
+    problems = [f"Python {each.version}: {problem}" for each in found for problem in each.problems]
+    print("\n".join([*problems, f"{len(problems)} problems" if problems else "no problems"]))
     return 1 if problems else 0
 
 

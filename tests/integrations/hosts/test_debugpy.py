@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -85,30 +86,39 @@ def test_attach_to_one_that_debugpy_starts(tmp_path: Path, green: bool) -> None:
     needs("debugpy")
     path = tmp_path / "program.py"
     path.write_text(PROGRAM)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        address = probe.getsockname()
     what = ["-m", "greenify", "program.py"] if green else ["program.py"]
-    listen = ["--listen", f"{address[0]}:{address[1]}", "--wait-for-client"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "debugpy", *listen, *what],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=tmp_path,
-        env=child_env(),
-        start_new_session=True,
-        text=True,
-    )
+    # The adapter writes down which port it has taken.
+    endpoints = tmp_path / "endpoints.json"
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "debugpy",
+                "--listen",
+                "127.0.0.1:0",
+                "--wait-for-client",
+                *what,
+            ],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=tmp_path,
+            env=child_env({"DEBUGPY_ADAPTER_ENDPOINTS": str(endpoints)}),
+            start_new_session=True,
+        )
     try:
-        with closing(Debugger(connected(process, address))) as debugger:
+        with closing(Debugger(connected(process, endpoints))) as debugger:
             debugger.begin("attach", path, [INSIDE, AFTER])
             check_stops(debugger)
             debugger.event("terminated")
-        output, _ = process.communicate(timeout=TIMEOUT)
-        assert process.returncode == 0 and "results: 9\n" in output, output
+        assert process.wait(TIMEOUT) == 0
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        # The test's report has it if the test fails.
+        print(process.wait(), log.read_text())
+    assert "results: 9\n" in log.read_text()
 
 
 BUSY = """\
@@ -155,15 +165,15 @@ def test_it_shows_no_threads_of_greenifys_own(tmp_path: Path) -> None:
         assert host.process.wait(TIMEOUT) == 0, host.log
 
 
-def connected(process: subprocess.Popen[str], address: tuple[str, int]) -> socket.socket:
-    """A connection to the port that the process opens."""
+def connected(process: subprocess.Popen[bytes], endpoints: Path) -> socket.socket:
+    """A connection to the port that the process's adapter has for clients."""
     deadline = time.monotonic() + TIMEOUT
     while True:
-        try:
-            return socket.create_connection(address)
-        except ConnectionRefusedError:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
+        with suppress(FileNotFoundError, json.JSONDecodeError):
+            client = json.loads(endpoints.read_text())["client"]
+            return socket.create_connection((client["host"], client["port"]))
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("green", [False, True], ids=["threads", "greenify"])
