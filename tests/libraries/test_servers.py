@@ -33,11 +33,17 @@ QUESTIONS: dict[str, tuple[bytes, Callable[[bytes], bool]]] = {
         b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\x00\x80\x00",
         lambda answer: answer.startswith(b"\x30\x0c\x02\x01\x01\x61"),
     ),
+    # OP_MSG, the document {"hello": 1, "$db": "admin"}; the flag says that it is the primary.
+    "mongo": (
+        b"\x34\0\0\0\x01\0\0\0\0\0\0\0\xdd\x07\0\0\0\0\0\0\0"
+        b"\x1f\0\0\0\x10hello\0\x01\0\0\0\x02$db\0\x06\0\0\0admin\0\0",
+        lambda answer: b"\x08isWritablePrimary\0\x01" in answer,
+    ),
 }
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("name", servers.PACKAGES)
+@pytest.mark.parametrize("name", [*servers.PACKAGES, *servers.FROM_PYPI])
 def test_it_answers(name: str, request: pytest.FixtureRequest) -> None:
     server: Server = request.getfixturevalue(name)
     question, expected = QUESTIONS[name]
@@ -55,9 +61,11 @@ def test_it_ends(tmp_path: Path) -> None:
 
 
 def test_every_server_has_a_row_a_start_and_a_question() -> None:
-    assert servers.PACKAGES.keys() == servers._STARTS.keys() == QUESTIONS.keys()
+    named = servers.PACKAGES.keys() | servers.FROM_PYPI.keys()
+    assert named == servers._STARTS.keys() == QUESTIONS.keys()
 
 
 def test_what_is_missing_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "find", lambda program: None)
     assert servers.missing("slapd") == "no slapd, slapadd: apt-get install slapd"
+    assert servers.missing("mongo") == "no nx-27017: pip install nx-27017"
