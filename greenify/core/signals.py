@@ -27,7 +27,7 @@ from greenify.core import culprits, slices
 from greenify.core import registry as _registry
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.hub import Hub
-from greenify.core.waiters import Waiter
+from greenify.core.waiters import HubWaiter, Waiter
 
 __all__ = [
     "MainHandler",
@@ -56,6 +56,11 @@ _user_warns = True
 
 #: Seconds for which a signal may be on its way to the main greenlet; the next one then goes to whoever runs.
 PATIENCE = 1.0
+
+# For how many seconds who sat in C code stands back once a handler has raised an exception in the main
+# greenlet, which has a traceback to print and things to close; and how often again while it computes.
+_HEAD_START = 1.0
+_AGAIN = 9
 
 #: Since when, by the monotonic clock, the signals are on their way that the main greenlet has not got yet.
 undelivered: dict[int, float] = {}
@@ -273,21 +278,43 @@ class MainHandler:
             _report_culprit(hub, signum, now - since, frame)
             return self.original(signum, frame)
         # Two that come before the first is handled are one, as everywhere in Python.
+        sitter: HubWaiter | None = None
         if since is now or not hub.interrupts:
-            hub.interrupt_main(partial(self._deliver, signum, hub.main_frame() or frame))
-        if aside:
+            if aside and slices.sits_in_c(hub):
+                sitter = HubWaiter(hub)
+            hub.interrupt_main(partial(self._deliver, signum, hub.main_frame() or frame, sitter))
+        if sitter is not None:
+            _stand_back(hub, sitter)
+        elif aside:
             # Code in C that looks at signals but goes on waiting (zmq, grpc) would not let main run.
             hub.pause()
         return None
 
-    def _deliver(self, signum: int, frame: FrameType | None) -> Any:
+    def _deliver(
+        self, signum: int, frame: FrameType | None, sitter: HubWaiter | None = None
+    ) -> Any:
         undelivered.pop(signum, None)
-        return self._call(signum, frame)
+        result = self._call(signum, frame)
+        if sitter is not None:
+            sitter.wake()
+        return result
 
     def _call(self, signum: int, frame: FrameType | None) -> Any:
         for function in before_handlers:
             function()
         return self.original(signum, frame)
+
+
+def _stand_back(hub: Hub, sitter: HubWaiter) -> None:
+    """Wait until the handler has returned in the main greenlet, or what it has raised is dealt with.
+
+    Who sits in C code would take the main greenlet's turn, at the end of its slice or when it waits for
+    another thread, and keep it until the next signal.
+    """
+    for _ in range(1 + _AGAIN):
+        woken = sitter.wait(_monotonic() + _HEAD_START)
+        if woken or not slices.is_preempted(hub.main_frame()):
+            return
 
 
 def _report_culprit(hub: Hub, signum: int, waited: float, frame: FrameType | None) -> None:

@@ -45,9 +45,11 @@ __all__ = [
     "forked",
     "give_up",
     "held",
+    "is_preempted",
     "may_step_aside",
     "on_stuck",
     "on_tick",
+    "sits_in_c",
 ]
 
 SIGNAL: int = signal.SIGVTALRM
@@ -60,6 +62,9 @@ _TICK = 0.005
 
 # How far up the stack our own code is looked for.
 _DEPTH = 40
+
+# How many frames of a switch there may be above `on_tick`.
+_ASIDE = 5
 
 # Modules of ours in which a thread's own code runs: everything above them is the user's.
 _BOTTOM = (
@@ -256,6 +261,25 @@ def may_step_aside(hub: Hub, frame: FrameType | None) -> bool:
         # Programs of another scheduler do not expect to be interrupted.
         return False
     return not _ours(frame)
+
+
+def sits_in_c(hub: Hub) -> bool:
+    """Whether who runs on `hub` has been in C code since its last slice should have ended.
+
+    For a signal handler.  Whoever runs code of Python is made to step aside then.
+    """
+    return armed and hub.turns == _overdue
+
+
+def is_preempted(frame: FrameType | None) -> bool:
+    """Whether a greenlet that is suspended in `frame` computes, and its slice has ended."""
+    depth = _ASIDE
+    while frame is not None and depth:
+        if frame.f_code is on_tick.__code__:
+            return True
+        frame = frame.f_back
+        depth -= 1
+    return False
 
 
 def _ours(frame: FrameType | None) -> bool:

@@ -106,6 +106,84 @@ def test_uncaught_it_ends_the_process(mode: Mode) -> None:
         assert child.stderr.endswith("\nKeyboardInterrupt\n")
 
 
+class TestHeadStart:
+    """Who sits in C stands back while main deals with the exception of a handler."""
+
+    PROGRAM = """
+import ctypes, os, signal, threading, time
+import greenify
+from greenify.core import signals, slices
+start_native = greenify.original("_thread").start_new_thread
+sleep_natively = greenify.original("time").sleep
+libc = ctypes.CDLL(None)
+reader, writer = os.pipe()
+buffer = ctypes.create_string_buffer(1)
+go, gone, has_read = threading.Event(), threading.Event(), threading.Event()
+{settings}
+def interrupt():
+    # When it has been in C for so long that its slice should have ended.
+    hub = signals.holding()
+    while hub and not slices.sits_in_c(hub):
+        sleep_natively(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
+def sit():
+    start_native(interrupt, ())
+    while libc.read(reader, buffer, 1) != 1:
+        pass
+    has_read.set()
+def help():
+    go.wait()
+    gone.set()
+def compute(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+try:
+    threading.Thread(target=help, daemon=True).start()
+    threading.Thread(target=sit, daemon=True).start()
+    threading.Event().wait(60)
+except KeyboardInterrupt:
+    {then}
+"""
+
+    def run(self, mode: Mode, then: str, settings: str = "") -> None:
+        code = self.PROGRAM.format(then=then, settings=settings)
+        ran = run_python(code, greenify=mode, check=True)
+        assert ran.stdout == "done\n"
+        assert ran.stderr == ""
+
+    @both_modes
+    def test_main_computes(self, mode: Mode) -> None:
+        self.run(mode, "compute(0.1); print('done', flush=True)")
+
+    @both_modes
+    def test_main_computes_for_longer(self, mode: Mode) -> None:
+        short = "signals._HEAD_START = 0.001; signals._AGAIN = 10**6"
+        self.run(mode, "compute(0.1); print('done', flush=True)", short)
+
+    @both_modes
+    def test_main_waits_for_another_thread(self, mode: Mode) -> None:
+        endless = "signals._HEAD_START = 1000"
+        self.run(mode, "go.set(); gone.wait(); print('done', flush=True)", endless)
+
+    @both_modes
+    def test_it_goes_on_by_itself(self, mode: Mode) -> None:
+        short = "signals._HEAD_START = 0.001"
+        self.run(mode, "os.write(writer, b'x'); has_read.wait(); print('done')", short)
+
+    @both_modes
+    def test_it_goes_on_at_once_if_the_handler_returns(self, mode: Mode) -> None:
+        endless = """
+signals._HEAD_START = 1000
+def write(number, frame):
+    os.write(writer, b"x")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=lambda: (has_read.wait(), os.kill(os.getpid(), signal.SIGINT))).start()
+signal.signal(signal.SIGINT, write)
+"""
+        self.run(mode, "print('done')", endless)
+
+
 def test_the_sibling_that_computes() -> None:
     # No time slices: the program has taken their signal.  The handler lets main run all the same.
     code = """
