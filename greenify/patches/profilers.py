@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
 import sys
 from functools import partial
@@ -12,6 +13,7 @@ from weakref import WeakSet
 from greenify.core import slices
 from greenify.green._copies.builtin import builtin_twin
 from greenify.green._threads import tracing
+from greenify.local import local
 from greenify.patches.importing import when_imported
 from greenify.patches.record import Patch
 
@@ -20,15 +22,42 @@ if TYPE_CHECKING:
 
 __all__ = ["await_profilers"]
 
+_native_local: type = _thread._local
+
 
 def await_profilers(journal: Journal) -> None:
     """Adapt those that are imported, now or later."""
+    when_imported(journal, "line_profiler.line_profiler", partial(_patch_line_profiler, journal))
     when_imported(journal, "memray._memray", partial(_patch_memray, journal))
     when_imported(
         journal, "pyinstrument.low_level.stat_profile", partial(_patch_pyinstrument, journal)
     )
     when_imported(journal, "viztracer.viztracer", partial(_patch_viztracer, journal))
     when_imported(journal, "yappi", partial(_patch_yappi, journal))
+
+
+def _patch_line_profiler(journal: Journal, module: ModuleType) -> None:
+    # On `sys.monitoring` it counts no further once any thread has left, with real threads as well.
+    native: Any = sys.modules["line_profiler._line_profiler"]
+    cls: Any = vars(module)["LineProfiler"]
+    managers = getattr(cls, "_managers", None)
+    if not getattr(native, "USE_LEGACY_TRACE", False) or not isinstance(managers, dict):
+        return
+    from greenify.green._threads.line_managers import Managers, turning
+
+    new = {"_managers": Managers(managers), **turning(cls)}
+    journal.apply("thread", (Patch(cls, replace=new),))
+    # How often each thread has turned it on is in a thread-local that its structure in C refers to.
+    for profiler in gc.get_objects():
+        if issubclass(type(profiler), cls) and type(profiler.threaddata) is _native_local:
+            journal.on_undo(partial(_count_in, profiler, profiler.threaddata))
+            _count_in(profiler, local())
+
+
+def _count_in(profiler: Any, counts: Any) -> None:
+    count = profiler.enable_count
+    profiler.threaddata = counts
+    profiler.enable_count = count
 
 
 def _patch_memray(journal: Journal, memray: ModuleType) -> None:

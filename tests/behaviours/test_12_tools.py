@@ -495,6 +495,71 @@ class TestToolsInC:
         """
         run_python(code, order, clock, greenify=False, check=True)
 
+    @up_to_314("line_profiler")
+    @pytest.mark.parametrize("order", ["plain", "greenify first", "line_profiler first", "late"])
+    def test_line_profiler(self, order: str) -> None:
+        """It counts how often each line of a function is run that several threads are in at a time."""
+        code = """
+        import sys
+        order = sys.argv[1]
+        if order == "greenify first":
+            import greenify
+            greenify.patch_all()
+        from line_profiler import LineProfiler
+        profiler = LineProfiler()
+        if order == "line_profiler first":
+            import greenify
+            greenify.patch_all()
+        import threading, time
+
+        @profiler
+        def work(number):
+            for _ in range(number):
+                time.sleep(0.01)
+            return sum(each(number))
+
+        @profiler
+        def each(number):
+            for count in range(number):
+                time.sleep(0)
+                yield count
+
+        @profiler
+        def run():
+            if order == "late":
+                import greenify
+                greenify.patch_all()
+            # Another one goes on for longer.
+            with LineProfiler():
+                threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 6)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+
+        run()
+        stats = profiler.get_stats()
+        hits, seconds = {}, {}
+        for (_, _, name), lines in stats.timings.items():
+            hits[name] = [count for _, count, _ in lines]
+            seconds[name] = [took * stats.unit for _, _, took in lines]
+        assert hits["work"] == [20, 15, 5], hits
+        assert hits["each"] == [20, 15, 15], hits
+        assert seconds["work"][1] >= 0.15, seconds
+        assert hits["run"][-2:] == [6, 5], hits
+        assert not profiler.enable_count and not sys.gettrace()
+        if order == "late":
+            import greenify
+            greenify.restore()
+            work(1)
+            timings = profiler.get_stats().timings
+            (lines,) = (lines for (_, _, name), lines in timings.items() if name == "work")
+            assert [count for _, count, _ in lines] == [22, 16, 6], lines
+        """
+        # On `sys.monitoring` it stops with the first thread that leaves, real or green.
+        legacy = {"LINE_PROFILER_CORE": "legacy"}
+        run_python(code, order, greenify=False, check=True, env=legacy)
+
     @up_to_314("viztracer")
     @pytest.mark.parametrize("order", ["plain", "greenify first", "viztracer first"])
     def test_viztracer(self, tmp_path: Path, order: str) -> None:
