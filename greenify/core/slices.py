@@ -150,6 +150,9 @@ class _ByWallClock:
             for function in on_stuck:
                 function(_hub)
 
+    def wakes(self, now: float) -> None:
+        pass
+
     def asleep(self) -> None:
         pass
 

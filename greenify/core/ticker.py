@@ -70,6 +70,15 @@ class Looker(Protocol):
             due: when the look was due, on the engine's clock: it is late if somebody keeps the interpreter.
         """
 
+    def wakes(self, now: float) -> object:
+        """The hub has slept, or gets its first green thread.  On its OS thread, before others run there.
+
+        The native thread comes later, by as long as somebody keeps the interpreter: its look says how late.
+
+        Args:
+            now: the time on the engine's clock.
+        """
+
     def asleep(self) -> object:
         """The hub sleeps, and there is no look before it wakes; or the thread ends."""
 
@@ -93,6 +102,7 @@ class _Ticker:
         # Who is to look at once releases the one; the thread holds the other while it runs.
         self._bell: Any = native_lock()
         self._bell.acquire()
+        self._rung = 0.0  # when it was released last
         self._running: Any = native_lock()
         self._running.acquire()
 
@@ -120,14 +130,16 @@ class _Ticker:
         hub = self._hub
         seen = -1
         pause = rare = TICK
+        begun = _monotonic()
         while True:
-            due = _monotonic() + pause
-            rung = self._bell.acquire(True, pause)
+            due = begun + pause
+            rung = self._bell.acquire(True, max(0.0, due - _monotonic()))
             if self._over:
                 return
             if rung:
+                # Not now: who runs at once may have kept the interpreter meanwhile.
                 seen = -1
-                due = _monotonic()
+                due = self._rung
             lookers = tuple(self.lookers)
             turns = hub.turns
             still = turns == seen
@@ -144,18 +156,31 @@ class _Ticker:
                 for looker in lookers:
                     looker.look(turns, still, due)
                 pause = max(rare, min([TICK, *(looker.tick for looker in lookers)]))
+                begun = _monotonic()
                 continue
             # It has slept for a whole tick.
             for looker in lookers:
                 looker.asleep()
-            hub.on_wake = self.ring
+            hub.on_wake = self.wakes
+            begun = 0.0
             if hub.sleeping and not self._over:
                 self._bell.acquire()
+                begun = self._rung
                 seen = -1
             hub.on_wake = None
+            begun = begun or _monotonic()
+
+    def wakes(self) -> None:
+        """The hub begins to run others.  On its OS thread."""
+        now = _monotonic()
+        for looker in tuple(self.lookers):
+            looker.wakes(now)
+        self.ring()
 
     def ring(self) -> None:
         """Have it look at once.  Any thread."""
+        if self._bell.locked():
+            self._rung = _monotonic()
         try:
             self._bell.release()
         except RuntimeError:
@@ -196,7 +221,10 @@ def attach(hub: Hub, looker: Looker) -> None:
     if ticker is not None:
         ticker.lookers[looker] = None
         if _tickers.get(hub) is ticker:
-            ticker.ring()
+            if hub.ident == _get_ident():
+                ticker.wakes()
+            else:
+                ticker.ring()
             return
     ticker = _Ticker(hub)
     ticker.lookers[looker] = None

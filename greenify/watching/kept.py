@@ -5,7 +5,8 @@ handler in C, and a timer of the kernel's can send that signal to one chosen thr
 puts the timer off at every look.  So no system call of the program's is interrupted, and what the program
 does with faulthandler itself (`faulthandler.dump_traceback_later`) is not touched.
 
-A call that begins before the thread has looked for the first time since the hub woke up is not seen.
+The timer does not run while the hub sleeps.  The hub's own thread sets it when that is over, for the call may
+be the first thing that happens then.
 
 On Linux only, and where ctypes finds the functions.
 """
@@ -89,6 +90,18 @@ class Alarm:
         self._generation = 0  # in which process
         self._set = 0.0  # when it was put off last; 0 if it is not set
         self._failed = seconds == float("inf")
+
+    def prepare(self) -> None:
+        """Make the timer, for `resume`.  On the thread that the signal is for."""
+        if not self._failed:
+            self._make()
+
+    def resume(self, now: float) -> None:
+        """Begin to count if the timer stands still.  Any thread; nothing before `prepare`."""
+        timer = self._timer
+        if timer is not None and not self._set and self._generation == waiters.generation:
+            self._set = now
+            _load().set(timer, self._seconds)
 
     def put_off(self, now: float) -> None:
         """Begin to count anew.  On the thread that the signal is for."""

@@ -156,10 +156,15 @@ class Looker:
             if here != self._here:
                 self._here = here
                 self._switches = 0  # a new one
+                self._alarm.prepare()
             self._look(due)
         except Exception:
             # It would end the thread, and with it the time slices.
             logging.getLogger("greenify").exception("error in the watch")
+
+    def wakes(self, now: float) -> None:
+        # A call of C code that keeps the interpreter may come first, and no look before its end.
+        self._alarm.resume(now)
 
     def asleep(self) -> None:
         self._end(_monotonic())
@@ -172,6 +177,7 @@ class Looker:
         # Nobody is kept waiting.
         self._end(_monotonic())
         self._turns = -1
+        self._alarm.stop()
 
     # For other threads.
 

@@ -119,6 +119,9 @@ class Watch:
         except RuntimeError as exc:
             del self._lookers[hub]
             logging.getLogger("greenify").warning("%r is not watched: %s", hub, exc)
+            return
+        # Until the native thread runs: else it does not know how long the first call has kept it from that.
+        looker.flush(_PATIENCE)
 
     def _leave(self, hub: Hub) -> None:
         looker = self._lookers.pop(hub, None)

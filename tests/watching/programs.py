@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support import Mode, run_python
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc says what a thread does")
 
 #: What the programs share.  `Held` is a call in C that waits until it is let go, and gives up the interpreter
 #: lock; `keep` waits for some time and keeps it.
@@ -92,3 +97,9 @@ def reports(path: Path, mode: Mode = True, **options: Any) -> list[dict[str, Any
     assert result.stderr == ""
     found: list[dict[str, Any]] = json.loads(result.stdout.splitlines()[-1])
     return found
+
+
+def ours(found: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
+    """Those reports that are about the line that is marked."""
+    line = line_of(path, "# here")
+    return [report for report in found if any(row["line"] == line for row in report["stack"])]

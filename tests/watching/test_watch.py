@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import run_python, running_python
-from tests.watching.programs import line_of, reports, write
-
-linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc says what a thread does")
+from tests.support import run_python
+from tests.watching.programs import line_of, linux, ours, reports, write
 
 # A watch; who calls `culprit` waits in C until that has said so.
 WATCHED = """
@@ -36,12 +33,6 @@ HELD = (
     show()
 """
 )
-
-
-def ours(found: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
-    """Those reports that are about the line that is marked."""
-    line = line_of(path, "# here")
-    return [report for report in found if any(row["line"] == line for row in report["stack"])]
 
 
 @pytest.mark.smoke
@@ -78,31 +69,6 @@ def test_who_waits_waits_as_long_as_it_goes_on(tmp_path: Path) -> None:
         # From before it was noticed, after 0.05 s, until it is told, and until it has ended.
         assert report["seconds"] > 0.4
         assert report["waited"] > report["seconds"] * 0.7
-
-
-@pytest.mark.smoke
-def test_a_call_that_keeps_the_interpreter_lock(tmp_path: Path) -> None:
-    path = write(
-        tmp_path,
-        """
-        watch = greenify.watch(0.1, found.append)
-        threads = others()
-        time.sleep(0.01)
-        def culprit():
-            keep(0.5)  # here
-        until_seen(culprit)
-        watch.stop()
-        show()
-        """,
-    )
-    report = ours(reports(path), path)[0]
-    assert report["ended"]
-    assert report["seconds"] > 0.1
-    assert report["lock_kept"] > 0
-    assert not report["computed"]
-    assert report["thread"] == "culprit"
-    assert report["line"] == line_of(path, "libc_keeping.usleep(")
-    assert "keeps the interpreter lock" in report["remedy"]
 
 
 def test_code_that_computes_in_c(tmp_path: Path) -> None:
@@ -379,36 +345,3 @@ class TestApi:
             result = run_python(path, check=True)
             # A machine that is busy may make it see something, but nothing may go wrong.
             assert "Error" not in result.stderr and "Exception" not in result.stderr
-
-
-@linux
-def test_c_code_that_does_not_come_back(tmp_path: Path) -> None:
-    # No Python code can run: faulthandler writes the stacks from C.  What the program has asked of it stays.
-    path = write(
-        tmp_path,
-        """
-        import faulthandler
-        from greenify.watching import Watch
-        faulthandler.dump_traceback_later(600)
-        watch = Watch(0.05, patience=0.1, alarm=0.2)
-        threads = others()
-        held = Held()
-        def culprit():
-            libc_keeping.read(held.reader, held.buffer, 1)  # here
-        print(held.writer, flush=True)
-        # Until the timer is set, which it is not while the hub sleeps; and without a sleep from there on.
-        while not any(looker._alarm._set for looker in watch._lookers.values()):
-            time.sleep(0)
-        call(culprit)
-        over.append(1)
-        watch.stop()
-        """,
-    )
-    line = f'File "{path}", line {line_of(path, "# here")} in culprit'
-    with running_python(path) as child:
-        # This process cannot let itself go.
-        with open(f"/proc/{child.pid}/fd/{child.readline()}", "wb", buffering=0) as file:
-            child.wait_for_error(line)
-            file.write(b"x")
-        assert child.wait() == 0
-    assert "Timeout" not in child.stderr

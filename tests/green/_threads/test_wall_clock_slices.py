@@ -228,6 +228,8 @@ def test_a_forks_hooks_and_the_native_thread(case: str) -> None:
             tick = ticker.TICK
             def look(self, turns, still, due):
                 pass
+            def wakes(self, now):
+                pass
             def idle(self):
                 pass
             def asleep(self):
