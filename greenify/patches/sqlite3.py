@@ -32,7 +32,7 @@ def _patch(journal: Journal, earlier: bool, module: ModuleType) -> None:
     try:
         forget = follow_threads(module, earlier)
     except NotFound:
-        pass  # CPython 3.10: native threads only are told apart
+        pass  # not a CPython of which that is known: native threads only are told apart
     else:
         journal.apply("sqlite3", (), lambda journal: journal.on_undo(forget))
 

@@ -8,17 +8,11 @@ are, cost what they cost, and refuse what they refuse.
 Only switches are slower, and only on an OS thread where such a connection is alive.  Connections that are
 made with ``check_same_thread=False`` cost nothing.
 
-What is needed of the C code is found out once, by looking where known values appear, and tried out: where in
-a connection it remembers the thread, and where the module keeps `functools.lru_cache`, with which each new
-connection makes the cache of its statements.  A function in its place is told of every connection, of
-whatever class, and the cache, which refers to its connection, says how long that lives.  CPython 3.10 has no
-such cache.  A connection that is closed has given it up: it says that it is closed, whoever asks.
+`sqlite_connections` says who tells of new connections, and where they remember what.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import gc
 import re
 import sys
@@ -32,6 +26,7 @@ from greenlet import getcurrent, greenlet
 # What `_thread` has natively: this is imported when the program imports sqlite3, after the patch.
 from greenify.core.native import _get_ident as _native_get_ident
 from greenify.core.registry import current_hub
+from greenify.green._foreign.sqlite_connections import ELSEWHERE, Fields, tell_of_connections
 from greenify.green._foreign.sqlite_sleep import NotFound
 from greenify.green._threads.ctypes_errno import _native_local
 from greenify.green._threads.switches import follow, unfollow
@@ -41,27 +36,33 @@ __all__ = ["follow_threads"]
 
 _TEXT = re.compile(r"(.* thread id )(\d+)( and this is thread id )(\d+)(.*)", re.DOTALL)
 
-# What a connection remembers while another green thread runs: no thread has an odd identifier.
-_ELSEWHERE = 1
-
 
 class _Connection(ref[Any]):
-    """A connection that is alive while this, which refers to the cache of its statements, is."""
+    """A connection that is alive while this, which refers to what lives as long, is."""
 
     __slots__ = ("address", "ident", "remembered")
 
     address: int
     ident: int  # of the thread that has made it
-    remembered: Any
+    remembered: Any  # None while C may not have set it
+
+    def remember(self, native: int) -> None:
+        """Let the connection remember that identifier, if it is alive."""
+        alive = self()
+        if alive is not None:
+            try:
+                self.remembered.value = native
+            except ReferenceError:
+                pass  # CPython 3.10, where `alive` does not keep it from ending here, on another OS thread
 
 
 class _Threads:
     """The connections that the threads of one OS thread have made."""
 
-    __slots__ = ("__weakref__", "connections", "ended", "found", "live", "native", "new")
+    __slots__ = ("__weakref__", "connections", "ended", "fields", "live", "native", "new")
 
-    def __init__(self, found: _Found) -> None:
-        self.found = found
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
         self.native = _native_get_ident()
         #: Those of each thread.  The lists are replaced, for they may be gone through meanwhile.
         self.connections: dict[int, list[_Connection]] = {}
@@ -70,17 +71,24 @@ class _Threads:
         self.ended: list[_Connection] = []
         self.live = self.native
 
-    def add(self, cache: Any, address: int) -> None:
+    def add(self, address: int, life: Any, remembered: Any) -> None:
         """A connection has been made by the calling thread."""
-        known = _Connection(cache, self.ended.append)
+        known = _Connection(life, self.ended.append)
         known.address = address
+        known.remembered = remembered
         # Without a hub there is one thread, which may stand for a green one elsewhere.
         known.ident = self.native if current_hub() is None else self._ident_of(getcurrent())
         self._sort()
         if not self.connections and not self.new:
             self.live = known.ident
-        self.new.append(known)
+        if remembered is None:
+            self.new.append(known)
+        else:
+            self._keep(known)
         follow(self.switched)
+
+    def _keep(self, known: _Connection) -> None:
+        self.connections[known.ident] = [*self.connections.get(known.ident, []), known]
 
     def _sort(self) -> None:
         new, self.new = self.new, []
@@ -88,13 +96,11 @@ class _Threads:
             alive = known()
             if alive is None:
                 continue
-            remembered = self.found.remembered(known.address)
-            if not remembered.value:
+            known.remembered = self.fields.remembered(known.address)
+            if not known.remembered.value:
                 self.new.append(known)  # the switch is one in the middle of its making
-            elif self.found.checked(known.address):
-                known.remembered = remembered
-                mine = self.connections.get(known.ident, [])
-                self.connections[known.ident] = [*mine, known]
+            elif self.fields.checked(known.address):
+                self._keep(known)
         while self.ended:
             mine = self.connections.pop(self.ended.pop().ident, [])
             left = [known for known in mine if known() is not None]
@@ -110,13 +116,9 @@ class _Threads:
         if ident != live:
             self.live = ident
             for known in self.connections.get(live, ()):
-                alive = known()
-                if alive is not None:
-                    known.remembered.value = live | _ELSEWHERE
+                known.remember(live | ELSEWHERE)
             for known in self.connections.get(ident, ()):
-                alive = known()
-                if alive is not None:
-                    known.remembered.value = self.native
+                known.remember(self.native)
         if not (self.connections or self.new):
             unfollow(self.switched)
 
@@ -131,117 +133,40 @@ class _Threads:
         self._sort()
         for mine in self.connections.values():
             for known in mine:
-                alive = known()
-                if alive is not None:
-                    known.remembered.value = self.native
+                known.remember(self.native)
         self.connections = {}
         self.new = []
 
 
-class _Found:
-    """Where the C code of one module keeps what is needed of it."""
+class _Followed:
+    """The connections of one module."""
 
     def __init__(self, module: Any) -> None:
         self.module = module
         self.here = _native_local()
         self.everybody: WeakSet[_Threads] = WeakSet()
-        self._slot = _slot_of_cache(module)
-        self._native = functools.lru_cache
-        self._owned: Any = None
-        self.made: list[Any] = []  # what is told of connections while this is found out
-        self.told: Callable[[Any, Any], object] = lambda _, connection: self.made.append(connection)
-        self._remembered = 0
-        self._checked = 0
+        self.fields = Fields(module)
+        self.telling = tell_of_connections(module, self._told, self.fields)
 
-    # The fields of a connection.
-
-    def remembered(self, address: int) -> Any:
-        return ctypes.c_ulong.from_address(address + self._remembered)
-
-    def checked(self, address: int) -> bool:
-        return ctypes.c_int.from_address(address + self._checked).value != 0
-
-    def _find_fields(self) -> None:
-        connect = self.module.Connection
-        size = connect.__basicsize__
-        strict, lax = connect(":memory:"), connect(":memory:", check_same_thread=False)
-        try:
-            if [id(each) for each in self.made] != [id(strict), id(lax)]:
-                raise NotFound("it does not tell of new connections")
-            words = (ctypes.c_ulong * (size // ctypes.sizeof(ctypes.c_ulong))).from_address
-            numbers = (ctypes.c_int * (size // ctypes.sizeof(ctypes.c_int))).from_address
-            me = _native_get_ident()
-            places = [index for index, word in enumerate(words(id(strict))) if word == me]
-            pairs = enumerate(zip(numbers(id(strict)), numbers(id(lax)), strict=True))
-            flags = [index for index, pair in pairs if pair == (1, 0)]
-            if len(places) != 1 or len(flags) != 1:
-                raise NotFound("an unknown layout of connections")
-            self._remembered = places[0] * ctypes.sizeof(ctypes.c_ulong)
-            self._checked = flags[0] * ctypes.sizeof(ctypes.c_int)
-            self.remembered(id(strict)).value = me | _ELSEWHERE
-            try:
-                strict.cursor()
-            except self.module.ProgrammingError as exc:
-                if not _TEXT.match(str(exc)):
-                    raise NotFound(f"an unknown refusal ({exc})") from exc
-            else:
-                raise NotFound("it does not look at the thread")
-            finally:
-                self.remembered(id(strict)).value = me
-        finally:
-            self.made.clear()
-            strict.close()
-            lax.close()
-
-    # Being told of new connections.
-
-    def begin(self) -> None:
-        native = self._native
-
-        def lru_cache(maxsize: Any) -> Any:
-            make = native(maxsize)
-
-            def of(connection: Any) -> Any:
-                cache = make(connection)
-                self.told(cache, connection)
-                return cache
-
-            return of
-
-        self._owned = lru_cache
-        # The module owns a reference to what stands there, and gives it up at its end.
-        _in_c("Py_IncRef")(lru_cache)
-        self._slot.value = id(lru_cache)
-        try:
-            self._find_fields()
-        except BaseException:
-            self.end()
-            raise
-        self.told = self._add
-
-    def end(self) -> None:
-        if self._slot.value == id(self._owned):
-            self._slot.value = id(self._native)
-            _in_c("Py_DecRef")(self._owned)
-        for threads in tuple(self.everybody):
-            threads.give_up()
-
-    def _add(self, cache: Any, connection: Any) -> None:
+    def _told(self, connection: Any, life: Any, remembered: Any) -> None:
         threads: _Threads | None = getattr(self.here, "threads", None)
         if threads is None:
-            threads = self.here.threads = _Threads(self)
+            threads = self.here.threads = _Threads(self.fields)
             self.everybody.add(threads)
-        threads.add(cache, id(connection))
+        threads.add(id(connection), life, remembered)
 
-    def add_earlier(self) -> None:
+    def tell_of_earlier(self) -> None:
         """Those that have been made on this OS thread before the patch are its first thread's."""
-        cache_type: Any = type(functools.lru_cache(1)(len))
         me = _native_get_ident()
         for connection in gc.get_objects():
             if isinstance(connection, self.module.Connection):
-                for cache in gc.get_referents(connection):
-                    if type(cache) is cache_type and self.remembered(id(connection)).value == me:
-                        self._add(cache, connection)
+                if self.fields.remembered(id(connection)).value == me:
+                    self.telling.tell_of(connection)
+
+    def end(self) -> None:
+        self.telling.end()
+        for threads in tuple(self.everybody):
+            threads.give_up()
 
     # What the refusal says.
 
@@ -251,49 +176,14 @@ class _Found:
         if parts is None or int(parts[4]) != _native_get_ident():
             return text
         maker = int(parts[2])
-        if maker & _ELSEWHERE:
-            maker -= _ELSEWHERE
+        if maker & ELSEWHERE:
+            maker -= ELSEWHERE
         else:
             # Asked from another OS thread, while the maker has its turn on its own.
             for threads in tuple(self.everybody):
                 if threads.native == maker:
                     maker = threads.live
         return f"{parts[1]}{maker}{parts[3]}{get_ident()}{parts[5]}"
-
-
-def _slot_of_cache(module: Any) -> Any:
-    """Where `module` keeps `functools.lru_cache`, as a number that can be set."""
-    get_state, get_def = _in_c("PyModule_GetState"), _in_c("PyModule_GetDef")
-    get_state.restype = get_def.restype = ctypes.c_void_p
-    state, definition = get_state(module), get_def(module)
-    if not (state and definition):
-        raise NotFound("it has no state")
-
-    class Definition(ctypes.Structure):
-        # The first fields of `PyModuleDef`, which the documentation shows.
-        _fields_ = [
-            ("head", ctypes.c_byte * object.__basicsize__),
-            ("base", ctypes.c_void_p * 3),
-            ("name", ctypes.c_char_p),
-            ("doc", ctypes.c_char_p),
-            ("size", ctypes.c_ssize_t),
-        ]
-
-    step = ctypes.sizeof(ctypes.c_size_t)
-    places = range(state, state + max(Definition.from_address(definition).size, 0) - step + 1, step)
-    slots = [ctypes.c_size_t.from_address(place) for place in places]
-    found = [slot for slot in slots if slot.value == id(functools.lru_cache)]
-    if len(found) != 1:
-        raise NotFound("it makes no cache of statements with functools")
-    return found[0]
-
-
-def _in_c(name: str) -> Any:
-    # Our own object of the function, for a program may declare types on the others.
-    function: Any = ctypes.PyDLL(None)[name]
-    function.argtypes = [ctypes.py_object]
-    function.restype = None
-    return function
 
 
 def follow_threads(module: ModuleType, earlier: bool) -> Callable[[], None]:
@@ -311,21 +201,20 @@ def follow_threads(module: ModuleType, earlier: bool) -> Callable[[], None]:
     """
     if sys.implementation.name != "cpython":
         raise NotFound("it is not CPython's")
-    found = _Found(module)
-    found.begin()
+    followed = _Followed(module)
     error: Any = vars(module)["ProgrammingError"]
 
     def __init__(self: Any, *args: Any) -> None:
         if len(args) == 1 and type(args[0]) is str:
-            args = (found.corrected(args[0]),)
+            args = (followed.corrected(args[0]),)
         error.__base__.__init__(self, *args)
 
     error.__init__ = __init__
     if earlier:
-        found.add_earlier()
+        followed.tell_of_earlier()
 
     def take_back() -> None:
-        found.end()
+        followed.end()
         if vars(error).get("__init__") is __init__:
             del error.__init__
 
