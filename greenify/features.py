@@ -47,11 +47,15 @@ def signal_number(text: str) -> signal.Signals:
 
     try:
         if text.isdecimal():
-            return signal.Signals(int(text))
-        name = text.upper()
-        return signal.Signals[name if name.startswith("SIG") else f"SIG{name}"]
+            number = signal.Signals(int(text))
+        else:
+            name = text.upper()
+            number = signal.Signals[name if name.startswith("SIG") else f"SIG{name}"]
     except (KeyError, ValueError):
         raise ValueError("there is no such signal") from None
+    if number in (signal.SIGKILL, signal.SIGSTOP):
+        raise ValueError("no process is told of that signal: take another one, as USR1")
+    return number
 
 
 def switch(text: str) -> bool:

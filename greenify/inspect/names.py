@@ -54,7 +54,10 @@ def function_name(function: object) -> str:
         if inner is None or not callable(inner):
             break
         function = inner
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    name = getattr(function, "__qualname__", None)
+    if name is None:
+        # The functions of ctypes are objects with a name of their own.
+        name = getattr(function, "__dict__", {}).get("__name__") or type(function).__qualname__
     module = getattr(function, "__module__", None)
     if not isinstance(module, str):
         owner = getattr(function, "__self__", None)

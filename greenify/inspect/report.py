@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 __all__ = [
+    "columns",
     "deadlock_lines",
     "group_lines",
     "natural",
@@ -39,11 +41,22 @@ def records(answer: dict[str, Any]) -> list[_Record]:
     return rows
 
 
-def _columns(lines: Iterable[tuple[str, ...]]) -> Iterator[str]:
+def _width(text: str) -> int:
+    """How many columns of a terminal it takes."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(each) in "WF" for each in text)
+    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
+
+
+def columns(lines: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Lines of cells, one below the other; the last cell of each is as long as it is."""
     rows = list(lines)
-    widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]) - 1)]
+    widths = [max(_width(row[number]) for row in rows) for number in range(len(rows[0]) - 1)]
     for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        cells = [
+            cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=False)
+        ]
         yield "  ".join([*cells, row[-1]]).rstrip()
 
 
@@ -58,7 +71,7 @@ def table(rows: list[_Record]) -> Iterator[str]:
     """A line for each row."""
     lines = [("NAME", "KIND", "STATE", "WAITS FOR, OR IS AT")]
     lines += [(row["name"], row["kind"], state_text(row), row["what"]) for row in rows]
-    return _columns(lines)
+    return columns(lines)
 
 
 def group_lines(rows: list[_Record]) -> Iterator[str]:
@@ -77,7 +90,7 @@ def group_lines(rows: list[_Record]) -> Iterator[str]:
             short = "" if place is None else f" at {place.rpartition('/')[2]}"
             what = f"{first['waits']}{short}, as {first['name']}: {what}"
         lines.append((str(len(group)), first["kind"], first["state"], what))
-    return _columns(lines)
+    return columns(lines)
 
 
 def deadlock_lines(answer: dict[str, Any], rows: list[_Record]) -> Iterator[str]:

@@ -26,9 +26,13 @@ _ORDERS: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "n": ("name", lambda row: natural(row["name"])),
     "k": ("kind", lambda row: (row["kind"], natural(row["name"]))),
     "w": ("what they wait for", lambda row: (natural(row["what"]), natural(row["name"]))),
+    "t": ("time", lambda row: (-(row.get("for") or 0.0), natural(row["name"]))),
 }
 
-_KEYS = "s n k w sort   up down choose   enter open   esc back   q quit"
+# A terminal of fewer columns has no room for the kinds.
+_NARROW = 80
+
+_KEYS = "s n k w t sort   up down choose   enter open   esc back   q quit"
 
 # What terminals send.
 _NAMED_KEYS = {
@@ -50,12 +54,13 @@ class Screen:
 
     Args:
         pid: the process.
-        height: how many lines there are.
+        height, width: how many lines and columns there are.
     """
 
-    def __init__(self, pid: int, height: int) -> None:
+    def __init__(self, pid: int, height: int, width: int = 110) -> None:
         self.pid = pid
         self.height = height
+        self.width = width
         self.order = "s"
         self.chosen: int | None = None  # the identifier of a row
         self.opened = False
@@ -124,24 +129,30 @@ class Screen:
         lines = list(deadlock_lines(self._answer, self.rows)) if self._answer else []
         warning = [Text("\n".join(lines), style="bold red")] if lines else []
         body = self._stack() if self.opened else self._table(len(lines))
-        return Group(title, *warning, body, Text(_KEYS, style="dim"))
+        keys = Text(_KEYS, style="dim")
+        for line in (title, keys):
+            line.no_wrap, line.overflow = True, "ellipsis"
+        return Group(title, *warning, body, keys)
 
     def _table(self, taken: int) -> Any:
         from rich.table import Table
         from rich.text import Text
 
         table = Table(expand=True, box=None, padding=(0, 1), header_style="bold")
-        for heading, ratio in (("NAME", 3), ("KIND", 1), ("STATE", 1), ("WAITS FOR, OR IS AT", 7)):
-            table.add_column(heading, ratio=ratio, no_wrap=True, overflow="ellipsis")
+        headings = {"NAME": self.width // 4, "KIND": None, "STATE": None}
+        if self.width < _NARROW:
+            del headings["KIND"]
+        for heading, most in headings.items():
+            table.add_column(heading, max_width=most, no_wrap=True, overflow="ellipsis")
+        table.add_column("WAITS FOR, OR IS AT", ratio=1, no_wrap=True, overflow="ellipsis")
         room = max(1, self._room - taken)
         first = max(0, min(self._position() - room // 2, len(self.rows) - room))
         for row in self.rows[first : first + room]:
             style = "reverse" if row["ident"] == self.chosen else ""
             state = Text(state_text(row), style=_COLOURS[row["state"]])
             # As they are: square brackets in a name are no markup.
-            table.add_row(
-                Text(row["name"]), Text(row["kind"]), state, Text(row["what"]), style=style
-            )
+            cells = {"NAME": Text(row["name"]), "KIND": Text(row["kind"]), "STATE": state}
+            table.add_row(*(cells[name] for name in headings), Text(row["what"]), style=style)
         return table
 
     def _stack(self) -> Any:
@@ -150,7 +161,7 @@ class Screen:
         row = next((row for row in self.rows if row["ident"] == self.chosen), None)
         if row is None:
             return Text("it has ended")
-        text = Text(f"{row['name']} ({row['kind']}, {row['state']}): {row['what']}\n")
+        text = Text(f"{row['name']} ({row['kind']}, {state_text(row)}): {row['what']}\n")
         for filename, line, function in row["stack"][: self._room]:
             text.append(f"  {filename}:{line} ", style="dim")
             text.append(f"{function}\n")
@@ -209,10 +220,10 @@ def top(prog: str, args: list[str]) -> int:
                 console.save_svg(options.svg, title=f"python -m greenify top {options.pid}")
             return 0
         console = Console()
-        screen = Screen(options.pid, console.height)
+        screen = Screen(options.pid, console.height, console.width)
         screen.update(ask(options.pid, "snapshot"))
         with _keys() as key, Live(console=console, screen=console.is_terminal) as live:
-            _run(screen, key, live.update, options.delay, options.count, lambda: console.height)
+            _run(screen, key, live.update, options.delay, options.count, lambda: console.size)
     except NoAnswerError as exc:
         return fail(prog, exc)
     except KeyboardInterrupt:
@@ -226,11 +237,11 @@ def _run(
     draw: Callable[..., None],
     delay: float,
     count: int,
-    height: Callable[[], int],
+    size: Callable[[], tuple[int, int]],
 ) -> None:
     looks = 1
     while True:
-        screen.height = height()
+        screen.width, screen.height = size()
         draw(screen.render(), refresh=True)
         if looks == count:
             return

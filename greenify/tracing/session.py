@@ -83,6 +83,7 @@ class Trace(AbstractContextManager["Trace"]):
         self.path: str = os.path.abspath(os.fspath(file))
         self.last = last
         self._written = 0
+        self._child = False
         self._begin()
         _current = self
 
@@ -163,7 +164,8 @@ class Trace(AbstractContextManager["Trace"]):
                 watched.leave()
                 hub.call_from_thread(watched.detach)
         self._record.close()
-        self._packer.stop()
+        # Of a child that has done nothing there is no file.
+        self._packer.stop(empty=not self._child)
         if self._ring is not None:
             self.write()
 
@@ -185,6 +187,7 @@ class Trace(AbstractContextManager["Trace"]):
             mine.detach()
         self.path = with_number(self.path, str(os.getpid()), instead_of=str(self._pid))
         self._written = 0
+        self._child = True
         self._begin()
 
 

@@ -56,7 +56,7 @@ class Sink:
 
 
 class FileSink(Sink):
-    """A file, which is made with the first block.
+    """A file, which is made with the first block: there is none of a forked child that only goes on to exec.
 
     Args:
         path: replaced if it exists.
@@ -211,9 +211,15 @@ class Packer:
             self._over = True
             self._ended.release()
 
-    def stop(self) -> None:
-        """Pack the rest, and end."""
+    def stop(self, empty: bool) -> None:
+        """Pack the rest, and end.
+
+        Args:
+            empty: whether there is to be a trace of nothing if nothing has come.
+        """
         self.pause()
         self.pack()
+        if empty and self._preface is not None:
+            self._put(b"")
         with self._busy:
             self._sink.close()

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from greenify.inspect.report import columns
 from greenify.watching.reports import Place, Report
 from greenify.watching.watches import Watch
 
@@ -72,13 +73,7 @@ def table(found: list[dict[str, Any]]) -> str:
     """The same for people."""
     if not found:
         return "greenify doctor: nobody has kept the loop.\n"
-    lines = [_HEADINGS, *map(_row, found)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        + "\n"
-        for line in lines
-    )
+    return "".join(line + "\n" for line in columns([_HEADINGS, *map(_row, found)]))
 
 
 @dataclass
@@ -144,9 +139,14 @@ class Doctor:
     def _write(self, text: str) -> None:
         path = self._options.output
         if path is not None:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
-            return
+            try:
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(text)
+            except OSError as exc:
+                # What the program has run for is not lost.
+                text = f"greenify doctor: {path}: {exc.strerror}\n{text}"
+            else:
+                return
         stream = self._streams[0 if self._options.json else 1]
         if stream is not None:
             stream.write(text)

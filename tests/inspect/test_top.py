@@ -33,16 +33,16 @@ def answer(*rows: list[Any], deadlocks: Any = ()) -> dict[str, Any]:
 
 def drawn(screen: Screen) -> str:
     file = io.StringIO()
-    Console(file=file, width=100, height=screen.height).print(screen.render())
+    Console(file=file, width=screen.width, height=screen.height).print(screen.render())
     return file.getvalue()
 
 
 @pytest.fixture
 def screen() -> Screen:
-    made = Screen(42, 30)
+    made = Screen(42, 30, 100)
     made.update(
         answer(
-            row("worker-10", what="recv 10.0.0.1:80 (fd 9)"),
+            row("worker-10", what="recv 10.0.0.1:80 (fd 9)", **{"for": 7.5}),
             row("worker-2", what="Queue.get jobs.py:12"),
             row("spinner", "running", "app.py:3 (spin)"),
         )
@@ -69,11 +69,19 @@ class TestScreen:
             ("n", ["spinner", "worker-2", "worker-10"]),
             ("w", ["worker-2", "spinner", "worker-10"]),
             ("s", ["spinner", "worker-2", "worker-10"]),
+            ("t", ["worker-10", "spinner", "worker-2"]),
         ],
     )
     def test_sorting(self, screen: Screen, key: str, names: list[str]) -> None:
         screen.press(key)
         assert [each["name"] for each in screen.rows] == names
+
+    def test_a_narrow_terminal(self, screen: Screen) -> None:
+        screen.width = 60
+        lines = drawn(screen).splitlines()
+        assert max(map(len, lines)) <= 60
+        assert "waiting 7.5 s  recv 10.0.0.1:80 (fd 9)" in lines[4]
+        assert lines[-1].startswith("s n k w t sort")
 
     def test_choosing_and_opening(self, screen: Screen) -> None:
         screen.press("down")
@@ -137,7 +145,7 @@ def test_in_a_terminal() -> None:
             os.write(ours, b"n")
             read_until(ours, "by name")
             os.write(ours, b"\r")
-            read_until(ours, "MainThread (main, waiting)")
+            read_until(ours, "MainThread (main, waiting ")
             os.write(ours, b"q")
             assert top.wait(60) == 0
         finally:

@@ -219,7 +219,7 @@ class TestDescriptors:
 
 
 NATIVE = """
-import _thread, socket, ssl, time
+import _thread, ctypes, os, socket, ssl, time
 from greenify.green._sockets import dns
 door = greenify.original("threading").Event()
 def slow(*args):
@@ -239,9 +239,12 @@ def in_datagram():
     try: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("db.example.com", 80))
     except OSError: pass
 def in_query(): query()
-made = threads(in_look_up, in_connect, in_datagram, in_query)
+reader, writer = os.pipe()
+def in_c(): greenify.run_in_thread(ctypes.CDLL(None).read, reader, ctypes.create_string_buffer(1), 1)
+made = threads(in_look_up, in_connect, in_datagram, in_query, in_c)
 report(made)
 door.set()
+os.write(writer, b"x")
 for thread in made: thread.join()
 """
 
@@ -253,6 +256,7 @@ def test_calls_on_native_threads() -> None:
         "in_connect": "name look-up db.example.com",
         "in_datagram": "name look-up db.example.com",
         "in_query": "native call __main__.query",
+        "in_c": "native call ctypes.read",
     }
 
 

@@ -100,6 +100,10 @@ class TestFeatures:
             (["--draw="], "--draw=: that is no name of a file"),
             (["--loud=1"], f"{UNKNOWN} --loud=1"),
             (["--at", "SIGNOTHING"], "--at=SIGNOTHING: there is no such signal"),
+            (
+                ["--at", "KILL"],
+                "--at=KILL: no process is told of that signal: take another one, as USR1",
+            ),
         ],
     )
     def test_mistakes(self, called: list[object], args: list[str], message: str) -> None:

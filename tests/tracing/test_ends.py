@@ -237,6 +237,22 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     assert "the trace cannot be written" in result.stderr
 
 
+def test_nothing_happens(tmp_path: Path) -> None:
+    """There is a file all the same; of a child that only ends there is none."""
+    program = """
+    import os, sys
+    import greenify
+    pid = os.fork()
+    if not pid:
+        sys.exit()
+    greenify.original("os").waitpid(pid, 0)
+    """
+    file = tmp_path / "t"
+    run_python(program, options=("--trace", str(file)), check=True)
+    assert read(file).of_kind("thread") == []
+    assert os.listdir(tmp_path) == ["t"]
+
+
 def test_an_exit_by_an_exception(tmp_path: Path) -> None:
     program = """
     import threading, time

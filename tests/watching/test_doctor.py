@@ -74,6 +74,16 @@ class TestCommand:
         assert row["function"] == "culprit"
         assert row["report"]["thread"] == "culprit"
 
+    def test_an_output_that_cannot_be_written(self, tmp_path: Path) -> None:
+        path = write(tmp_path, PROGRAM)
+        output = tmp_path / "no" / "folder"
+        done = doctor("--fail-over", "0.05", "--output", output, path)
+        assert done.returncode == 1
+        assert done.stderr.startswith(
+            f"greenify doctor: {output}: No such file or directory\nPLACE "
+        )
+        assert "culprit" in done.stderr
+
     def test_fail_over(self, tmp_path: Path) -> None:
         path = write(tmp_path, PROGRAM)
         assert doctor("--fail-over", "0.05", path).returncode == 1
