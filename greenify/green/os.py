@@ -11,7 +11,6 @@ import atexit
 import errno
 import os
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -36,6 +35,7 @@ from greenify.green._files.descriptor_io import (
 from greenify.green._files.fileobject import fdopen
 from greenify.green._foreign.kernel import (
     copy_file_range,
+    eventfd_read,
     eventfd_write,
     fdatasync,
     fsync,
@@ -119,7 +119,6 @@ _closerange = os.closerange
 _dup2 = os.dup2
 _fstat = os.fstat
 _sendfile: Callable[..., int] = os.sendfile
-_eventfd_read: Any = getattr(os, "eventfd_read", None)
 _system = os.system
 
 # What one piece of `sendfile` holds in memory at most.
@@ -246,11 +245,14 @@ def sendfile(out_fd: int, in_fd: int, offset: int | None, count: int, *args: Any
     except (OSError, TypeError):
         # For the native function to complain about.
         kind = source = PLAIN
-    if kind == PLAIN or count <= 0 or not os.get_blocking(out_fd):
+    if kind == PLAIN or not (_is_index(count) and (offset is None or _is_index(offset))):
+        return _sendfile(out_fd, in_fd, offset, count, *args, **kw)
+    out_fd, in_fd, count = index(out_fd), index(in_fd), index(count)
+    if count <= 0 or not os.get_blocking(out_fd):
         return _sendfile(out_fd, in_fd, offset, count, *args, **kw)
     if args or kw or not S_ISREG(source):
         return on_own_thread(partial(_sendfile, out_fd, in_fd, offset, count, *args, **kw))
-    start = os.lseek(in_fd, 0, os.SEEK_CUR) if offset is None else offset
+    start = os.lseek(in_fd, 0, os.SEEK_CUR) if offset is None else index(offset)
     done = 0
     try:
         while done < count:
@@ -258,10 +260,18 @@ def sendfile(out_fd: int, in_fd: int, offset: int | None, count: int, *args: Any
             if not data:
                 break
             done += _send_piece(out_fd, kind, memoryview(data))
+    except OSError:
+        # What has been sent has been sent: the next call says what is wrong.
+        if not done:
+            raise
     finally:
         if offset is None:
             os.lseek(in_fd, start + done, os.SEEK_SET)
     return done
+
+
+def _is_index(value: object) -> bool:
+    return hasattr(type(value), "__index__")
 
 
 def _send_piece(fd: int, kind: int, data: memoryview) -> int:
@@ -270,21 +280,6 @@ def _send_piece(fd: int, kind: int, data: memoryview) -> int:
             return write_some(fd, kind, data)
         except BlockingIOError:
             core.wait(fd, True)
-
-
-def eventfd_read(fd: int) -> int:
-    """`os.eventfd_read`: waits until the counter is not zero."""
-    kind = _kind(fd)
-    if kind == PLAIN or not os.get_blocking(fd):
-        value: int = _eventfd_read(fd)
-        return value
-    buffer = bytearray(8)
-    try:
-        read_into(index(fd), kind, [buffer])
-    except BaseException:
-        leave_out_twin()
-        raise
-    return int.from_bytes(buffer, sys.byteorder)
 
 
 # Closing: whoever waits on a descriptor has to hear of it before its number is free.

@@ -6,15 +6,18 @@ Its names are the names of `os`, and its caller is `green.os`.
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from greenify import core
-from greenify.green._files.descriptor_io import ready, runs_natively
+from greenify.core.tracebacks import leave_out_twin
+from greenify.green._files.descriptor_io import PLAIN, kind_of, read_into, ready, runs_natively
 from greenify.green._foreign.calls import hand_over
 from greenify.green._foreign.trying import until_free
 
 __all__ = [
     "copy_file_range",
+    "eventfd_read",
     "eventfd_write",
     "fdatasync",
     "fsync",
@@ -27,6 +30,7 @@ __all__ = [
 
 # Not every system has all of them.
 _copy_file_range: Any = getattr(os, "copy_file_range", None)
+_eventfd_read: Any = getattr(os, "eventfd_read", None)
 _eventfd_write: Any = getattr(os, "eventfd_write", None)
 _fdatasync: Any = getattr(os, "fdatasync", None)
 _fsync = os.fsync
@@ -93,14 +97,43 @@ def lockf(fd: int, command: int, length: int, /) -> None:
         until_free(lambda: _lockf(fd, at_once, length))
 
 
-def eventfd_write(fd: int, value: int) -> None:
+def _waits_on(fd: Any) -> int | None:
+    """The number of a blocking descriptor; None if the native function has nothing to wait for with it.
+
+    Args:
+        fd: what the native function takes, a number or an object with ``fileno()``, and whatever it refuses.
+    """
+    if not isinstance(fd, int):
+        fileno = getattr(fd, "fileno", None)
+        fd = fileno() if callable(fileno) else None
+    if type(fd) is not int or fd < 0 or runs_natively():
+        return None
+    return fd if kind_of(fd) != PLAIN and _get_blocking(fd) else None
+
+
+def eventfd_read(fd: Any) -> int:
+    """See `os.eventfd_read`; waits until the counter is not zero."""
+    number = _waits_on(fd)
+    if number is None:
+        return int(_eventfd_read(fd))
+    buffer = bytearray(8)
+    try:
+        read_into(number, kind_of(number), [buffer])
+    except BaseException:
+        leave_out_twin()
+        raise
+    return int.from_bytes(buffer, sys.byteorder)
+
+
+def eventfd_write(fd: Any, value: int) -> None:
     """See `os.eventfd_write`; waits while the counter is full."""
-    if type(value) is int and type(fd) is int and _get_blocking(fd) and not runs_natively():
-        while not ready(fd, True):
-            core.wait(fd, True)
+    number = _waits_on(fd) if type(value) is int else None
+    if number is not None:
+        while not ready(number, True):
+            core.wait(number, True)
         if value > 1:
             # A ready counter takes one more, but perhaps not that many.
-            hand_over(_eventfd_write, fd, value)
+            hand_over(_eventfd_write, number, value)
             return
     _eventfd_write(fd, value)
 

@@ -261,6 +261,48 @@ WAITS = {
             assert waiter.end() is None
         assert os.eventfd_read(fd) == 6
         """,
+    "eventfd_read": """
+        class File:
+            def fileno(self):
+                return fd
+        fd = os.eventfd(0)
+        waiter = Thread(os.eventfd_read, File())
+        settle()
+        os.eventfd_write(File(), 7)
+        assert waiter.end() == 7
+        os.eventfd_write(fd, 2**64 - 2)
+        waiter = Thread(os.eventfd_write, File(), 1)
+        settle()
+        assert os.eventfd_read(File()) == 2**64 - 2
+        assert waiter.end() is None
+        for wrong in (-1, 1 << 40, "x", None, 1.5):
+            for error in (outcome(os.eventfd_read, wrong), outcome(os.eventfd_write, wrong, 1)):
+                assert error.split(":")[0] in ("ValueError", "OverflowError", "TypeError"), error
+        """,
+    "sendfile": """
+        class Number:
+            def __init__(self, value):
+                self.value = value
+            def __index__(self):
+                return self.value
+        a, b = socket.socketpair()
+        with open(__file__, "rb") as file:
+            assert os.sendfile(Number(a.fileno()), Number(file.fileno()), Number(1), Number(10)) == 10
+            assert b.recv(20) == os.pread(file.fileno(), 10, 1)
+            for wrong in ("x", 1.5, []):
+                assert "TypeError" in outcome(os.sendfile, a.fileno(), file.fileno(), wrong, 1)
+                assert "TypeError" in outcome(os.sendfile, a.fileno(), file.fileno(), 0, wrong)
+        # The reader leaves in the middle: what has been sent is told, and the next call fails.
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "file"), "w+b") as file:
+            file.truncate(8 << 20)
+            sender = Thread(os.sendfile, a.fileno(), file.fileno(), 0, 8 << 20)
+            while len(b.recv(1 << 16, socket.MSG_PEEK)) < 1 << 10:
+                time.sleep(0.001)
+            b.close()
+            assert 1 << 10 <= sender.end() < 8 << 20
+            assert "BrokenPipeError" in outcome(os.sendfile, a.fileno(), file.fileno(), 0, 10)
+            a.close()
+        """,
     "fsync": """
         with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "file"), "wb") as file:
             file.write(bytes(1 << 20))
