@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import _thread
 import atexit
 import os
+import signal
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from types import (
+    BuiltinFunctionType,
+    MethodDescriptorType,
+    MethodWrapperType,
+    WrapperDescriptorType,
+)
 from typing import Any
 
 from greenify.core import waiters
@@ -22,9 +30,11 @@ __all__ = [
     "await_gone",
     "before_fork",
     "call_is_over",
+    "callers_mask",
     "forget_name",
     "get_native_id",
     "own_threads",
+    "set_mask",
     "start_hidden",
 ]
 
@@ -38,6 +48,26 @@ _exists = os.path.exists
 # How many seconds a fork, and the interpreter's end, wait for that of threads, which comes as soon as they
 # get the interpreter.
 _PATIENCE = 1.0
+
+_mask: Any = _signal.pthread_sigmask
+
+# What the kernel may give to any thread of the process that has not blocked it.  The program does not know
+# of our threads and cannot block it there: a signal that it waits for (`signal.sigwait`) would be lost.  The
+# others are for the thread that has caused them.
+_ANY_THREADS = frozenset(_signal.valid_signals()) - {
+    signal.SIGABRT,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGSEGV,
+    signal.SIGSYS,
+    signal.SIGTRAP,
+}
+
+# These start no processes, which would inherit the mask.
+_IN_C = frozenset(
+    {BuiltinFunctionType, MethodDescriptorType, MethodWrapperType, WrapperDescriptorType}
+)
 
 _named: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
 
@@ -99,13 +129,17 @@ def start_hidden(
     hidden: bool = True,
     thread: NativeThread | None = None,
     ours: bool = False,
+    signals: bool = False,
 ) -> None:
     """Call ``function(*args)`` on a new native thread that the program does not see.
 
+    The kernel gives it no signals; see `callers_mask` for calls of the program's functions.
+
     Args:
-        hidden: False for one that it sees (`own_threads`).
+        hidden: False for one that it sees (`own_threads`), which has the signal mask of whoever starts it.
         thread: for one that may end before a fork.
         ours: nothing of the program's runs there: debuggers are not to show it (`core/threading.py`).
+        signals: a hidden one has the mask of whoever starts it, too.
 
     Raises:
         RuntimeError: no thread can be started.
@@ -121,6 +155,8 @@ def start_hidden(
         ident = _get_ident()
         _running[ident] = me
         if hidden:
+            if not signals:
+                _mask(_signal.SIG_BLOCK, _ANY_THREADS)
             # A tool of `sys.monitoring` has been told that the thread begins, and may have asked which it is.
             forget_name()
         try:
@@ -143,6 +179,21 @@ def start_hidden(
         _own.discard(me)
         _threads.discard(me)
         raise
+
+
+def callers_mask(function: Callable[..., object]) -> set[int] | None:
+    """The signal mask of the calling OS thread, with which a hidden thread is to call a function for it.
+
+    None if the thread may keep its own: what is written in C starts no processes, and to set a mask twice
+    takes longer than some calls.
+    """
+    return None if type(function) in _IN_C else _mask(_signal.SIG_BLOCK, ())
+
+
+def set_mask(mask: set[int]) -> set[int]:
+    """Set the signal mask of the calling OS thread; the one until then."""
+    before: set[int] = _mask(_signal.SIG_SETMASK, mask)
+    return before
 
 
 def call_is_over() -> None:

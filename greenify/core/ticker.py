@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import _thread
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -49,7 +48,6 @@ _IS_SHOWN = sys.version_info >= (3, 14)
 # How many seconds `detach` waits for the end of the thread, which comes as soon as it gets the interpreter.
 _PATIENCE = 1.0
 
-_mask = signal.pthread_sigmask
 native_lock = _thread.allocate_lock
 _get_native_id = _thread.get_native_id
 _get_ident = _thread.get_ident
@@ -115,8 +113,6 @@ class _Ticker:
 
     def _run(self, begun: Any) -> None:
         begun.release()
-        # Signals are for the main thread: here one would neither end a wait of C code nor stay for `sigwait`.
-        _mask(signal.SIG_BLOCK, signal.valid_signals())
         self._ident = _get_ident()
         self._native_id = _get_native_id()
         try:

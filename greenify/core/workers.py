@@ -15,7 +15,13 @@ from typing import Any, TypeVar
 
 from greenify.core import waiters
 from greenify.core.clock import monotonic as _monotonic
-from greenify.core.native import NativeThread, forget_name, start_hidden
+from greenify.core.native import (
+    NativeThread,
+    callers_mask,
+    forget_name,
+    set_mask,
+    start_hidden,
+)
 from greenify.core.registry import current_hub, get_hub, is_main_thread
 from greenify.core.tracebacks import worker_codes
 from greenify.core.waiters import HubWaiter
@@ -38,7 +44,17 @@ class _Nobody:
 
 
 class _Job:
-    __slots__ = ("args", "begun", "dropped", "error", "function", "kwargs", "result", "waiter")
+    __slots__ = (
+        "args",
+        "begun",
+        "dropped",
+        "error",
+        "function",
+        "kwargs",
+        "mask",
+        "result",
+        "waiter",
+    )
 
     def __init__(
         self,
@@ -51,6 +67,7 @@ class _Job:
         self.function = function
         self.args = args
         self.kwargs = kwargs
+        self.mask: set[int] | None = None  # the signals that are blocked meanwhile, if others
         self.begun = False
         self.dropped = False  # nobody wants it any more
         self.result: Any = None
@@ -169,6 +186,8 @@ class Workers:
             hub = get_hub()
         waiter = HubWaiter(hub)
         job = _Job(waiter, function, args, kwargs)
+        if self.hidden:
+            job.mask = callers_mask(function)
         self._submit(job)
         hub.lent += 1
         try:
@@ -194,7 +213,10 @@ class Workers:
         return result
 
     def start(self, function: Callable[..., object], *args: Any) -> None:
-        """Call ``function(*args)`` on a native thread some time soon.  It must not raise."""
+        """Call ``function(*args)`` on a native thread some time soon.  It must not raise.
+
+        On a hidden thread signals are blocked meanwhile: see `callers_mask`.
+        """
         self._submit(_Job(_Nobody(), function, args, {}))
 
     def _submit(self, job: _Job) -> None:
@@ -297,10 +319,13 @@ class Workers:
                 continue
             me.busy = True
             job.begun = True
+            before = None if job.mask is None else set_mask(job.mask)
             try:
                 job.result = job.function(*job.args, **job.kwargs)
             except BaseException as exc:
                 job.error = exc
+            if before is not None:
+                set_mask(before)
             finished = job.waiter
             me.busy = False
             del job

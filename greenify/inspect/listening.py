@@ -14,7 +14,6 @@ import _socket
 import atexit
 import errno
 import os
-import signal
 from typing import Any
 
 from greenify.core import descriptor_set, placement, registry, waiters
@@ -32,7 +31,6 @@ _close = os.close
 _read = os.read
 _write = os.write
 _native_lock = waiters._native_lock
-_mask = signal.pthread_sigmask
 
 _IN, _OUT, _END = 1, 4, 8 | 16 | 32  # POLLIN, POLLOUT; POLLERR, POLLHUP, POLLNVAL
 
@@ -152,8 +150,6 @@ class _Server:
             self._running.release()
 
     def _run(self) -> None:
-        # Signals are for the main thread.
-        _mask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             while not self._over:
                 if not self._serve():

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from greenify.core import ticker
 from greenify.core.clock import monotonic_ns as _clock
 from greenify.core.native import await_gone, get_native_id, start_hidden
 from greenify.patches import original
@@ -144,8 +142,6 @@ class Packer:
         start_hidden(self._run, ours=True)
 
     def _run(self) -> None:
-        # They are for the main thread.
-        ticker._mask(signal.SIG_BLOCK, signal.valid_signals())
         self._native_id = get_native_id()
         try:
             while not self._over:

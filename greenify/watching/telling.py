@@ -42,7 +42,7 @@ class Teller:
         # Whoever gets the lock runs; who ends looks once more when it has given it back.
         if self._todo and self._running.acquire(False):
             try:
-                start_hidden(self._run)
+                start_hidden(self._run, signals=True)  # the callback is the program's
             except RuntimeError:
                 self._running.release()  # there is no thread to be had: the next one tells of this, too
 

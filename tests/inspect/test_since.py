@@ -84,13 +84,15 @@ for _ in range(3):
     def test_a_wake_up_that_is_taken_back_ends_no_wait(self) -> None:
         situation(
             """
+from greenify import tokens
+tokens._PATIENCE = 1000.0  # else it is handed the lock, and keeps it, after a millisecond
 inspect.listen()
 lock = threading.Lock()
 lock.acquire()
 begun = now()
 start("wants", lock.acquire)
 found = until("wants", "waiting")
-with slices.held():  # else it could get the lock, and keep it
+with slices.held():  # so that it does not run either
     for _ in range(100):  # each release wakes it, and the next line takes that back
         lock.release()
         lock.acquire()

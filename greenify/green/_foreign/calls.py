@@ -25,7 +25,7 @@ from greenlet import GreenletExit, getcurrent
 
 from greenify import core
 from greenify.core import registry, waiters
-from greenify.core.native import call_is_over, forget_name
+from greenify.core.native import call_is_over, callers_mask, forget_name, set_mask
 from greenify.core.workers import Workers
 from greenify.errors import HubError
 from greenify.identity import current_thread_greenlet, get_ident
@@ -125,6 +125,7 @@ class Call:
         "_ident",
         "_kwargs",
         "_left",
+        "_mask",
         "_nesting",
         "_requests",
         "_result",
@@ -146,6 +147,7 @@ class Call:
         self._context: Context = self._before.copy()
         self._caller: Any = current_thread_greenlet()
         self._ident = get_ident()
+        self._mask = callers_mask(function)
         self._waiter = core.new_waiter()
         self._generation = waiters.generation
         self._requests: deque[Request] = deque()
@@ -166,12 +168,15 @@ class Call:
         root.stands_for = self._caller
         root.ident = self._ident
         root.call = self
+        before = None if self._mask is None else set_mask(self._mask)
         try:
             assert self._function is not None
             self._result = self._context.run(self._function, *self._args, **self._kwargs)
         except BaseException as exc:
             self._error = exc
         finally:
+            if before is not None:
+                set_mask(before)
             vars(root).clear()
             vars(root).update(outer)
         self._function = None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import faulthandler
 import math
-import signal
 import sys
 import time
 import traceback
@@ -112,8 +111,6 @@ class Watch:
     # On the native thread.
 
     def _look(self) -> None:
-        # Signals are for the main thread.
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             while self.limits:
                 self._arm()
