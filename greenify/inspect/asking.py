@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import json
 import os
+import pwd
 import signal
 import sys
 import tempfile
@@ -47,6 +48,13 @@ def _owner(pid: int) -> int:
     except PermissionError:
         raise NoAnswerError(f"process {pid} belongs to another user") from None
     return os.geteuid()
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _find(pid: int, uid: int) -> str | None:
@@ -101,6 +109,8 @@ def ask(pid: int, what: str, **details: Any) -> dict[str, Any]:
     uid = _owner(pid)
     path = _find(pid, uid)
     if path is None:
+        if uid != os.geteuid() != 0:
+            raise NoAnswerError(f"process {pid} belongs to user {_user(uid)}: ask as that user")
         path = _open_there(pid, uid)
     request = json.dumps({"ask": what, **details}).encode() + b"\n"
     try:

@@ -35,7 +35,18 @@ def look_at(ident: int, frame: FrameType) -> Native | None:
     )
     if hidden:
         return _serving(frames)
-    return Native(name or f"thread {ident:#x}", wait_in(frame))
+    return Native(name or _name_in(frames) or f"thread {ident:#x}", wait_in(frame))
+
+
+def _name_in(frames: list[FrameType]) -> str | None:
+    """The name of one that a copy of `threading` has started: `threading` itself does not know it."""
+    for frame in frames[-2:]:
+        if frame.f_code.co_name == "_bootstrap":
+            # Not by its property, which a subclass may have replaced.
+            name = getattr(frame.f_locals.get("self"), "__dict__", {}).get("_name")
+            if isinstance(name, str):
+                return name
+    return None
 
 
 def _serving(frames: list[FrameType]) -> Native | None:

@@ -241,7 +241,7 @@ class _Looking:
             found = natives.look_at(ident, user if mine and user is not None else frame)
             if found is not None:
                 kind = "main" if ident == registry._main_ident else "native"
-                place = None if user is None else place_of(user)
+                place = place_of(frame if user is None else user)
                 state = "waiting" if found.wait is not None else "running"
                 row = Row(ident, found.name, kind, state, found.wait, place, os_thread=ident)
                 self.add(row, frame)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import socket
 import stat
@@ -295,6 +296,13 @@ class TestPeers:
             finally:
                 os.chmod(folder, 0o700)
             assert rows_of(pid)
+
+    def test_another_user_is_told_whom_to_ask_as(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        mine = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+        name = pwd.getpwuid(mine).pw_name
+        with pytest.raises(NoAnswerError, match=f"belongs to user {name}: ask as that user"):
+            ask(os.getpid(), "snapshot")
 
 
 class TestLife:

@@ -118,7 +118,9 @@ def with_hub():
     ready.set()
     greenify.sleep(100)
 for function in (plain, with_hub):
-    native.Thread(target=function, daemon=True).start()
+    native.Thread(target=function, name=function.__name__, daemon=True).start()
+sleep = greenify.original("time").sleep
+native.Thread(target=sleep, args=(100,), name="in C", daemon=True).start()
 ready.wait()
 look = show(lambda rows: "on the second hub" in rows and rows["on the second hub"].wait)
 by_name = {row.name: row for row in look.rows}
@@ -130,9 +132,11 @@ os._exit(0)
         )
         assert found["rows"]["on the second hub"]["what"].startswith("sleep")
         kinds = sorted(row["kind"] for row in found["rows"].values())
-        assert kinds == ["main", "native", "task", "thread"]
-        [native] = [row for row in found["rows"].values() if row["kind"] == "native"]
-        assert native["what"].startswith("Event.wait situation.py:")
+        assert kinds == ["main", "native", "native", "task", "thread"]
+        assert found["rows"]["plain"]["kind"] == "native"
+        assert found["rows"]["plain"]["what"].startswith("Event.wait situation.py:")
+        # No line of the program's own: where it is all the same.
+        assert found["rows"]["in C"]["what"].startswith("threading.py:")
 
     def test_handed_over_calls(self, tmp_path: Path) -> None:
         found = shown(
