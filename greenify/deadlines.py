@@ -7,7 +7,11 @@ from typing import Any
 
 from greenify.core.clock import monotonic as _monotonic
 
-__all__ = ["deadline_after", "deadline_from"]
+__all__ = ["NO_LIMIT", "deadline_after", "deadline_from"]
+
+#: The time-out of the locks that means none.  To be asked for by identity, which every small integer has, and
+#: faster: Decimal(-1) is equal to it, and the native locks refuse that one before CPython 3.15.
+NO_LIMIT = -1
 
 _native_lock = _thread.allocate_lock
 _LONGEST = _thread.TIMEOUT_MAX
@@ -16,13 +20,13 @@ _LONGEST = _thread.TIMEOUT_MAX
 def deadline_from(blocking: Any, timeout: Any) -> float | None:
     """Check the arguments of ``acquire`` as the native locks do; the deadline that follows from them."""
     if timeout.__class__ is int or timeout.__class__ is float:
-        if timeout == -1 and (blocking is False or blocking is True):
+        if timeout == NO_LIMIT and (blocking is False or blocking is True):
             return None
         if 0 <= timeout <= _LONGEST and blocking is True:
             return float(_monotonic() + timeout)
     # A native lock says what is wrong, in its own words.
     _native_lock().acquire(blocking, timeout)
-    return None if not blocking or timeout == -1 else _monotonic() + float(timeout)
+    return None if not blocking or timeout == NO_LIMIT else _monotonic() + float(timeout)
 
 
 def deadline_after(timeout: float | None) -> float | None:

@@ -10,11 +10,11 @@ from greenlet import getcurrent, greenlet
 
 from greenify.core.registry import hubs
 from greenify.core.tracebacks import leave_out_wait
-from greenify.deadlines import deadline_after, deadline_from
+from greenify.deadlines import NO_LIMIT, deadline_after, deadline_from
 from greenify.identity import current_thread_greenlet, get_ident
 from greenify.tokens import _Token, releases
 
-__all__ = ["Lock", "RLock", "deadline_after", "deadline_from"]
+__all__ = ["NO_LIMIT", "Lock", "RLock", "deadline_after", "deadline_from"]
 
 _native_rlock = _thread.RLock
 
@@ -49,7 +49,7 @@ class Lock(_Token):
             ValueError: a time-out for a call that does not block, or a negative one.
             OverflowError: a time-out above `threading.TIMEOUT_MAX`.
         """
-        if blocking is not True or timeout != -1:
+        if blocking is not True or timeout is not NO_LIMIT:
             try:
                 return self._acquire_until(blocking, timeout)
             except BaseException:
@@ -175,7 +175,7 @@ class RLock(_Token):
                 # A greenlet inside of a thread, or a native thread that runs the call of one.
                 me = current_thread_greenlet()
             if self._owner is not me:
-                if blocking is True and timeout == -1:
+                if blocking is True and timeout is NO_LIMIT:
                     taken = True
                     try:
                         self._take()
@@ -199,7 +199,7 @@ class RLock(_Token):
                 self._owner = me
                 self._count = 1
                 return True
-        if blocking is not True or timeout != -1:
+        if blocking is not True or timeout is not NO_LIMIT:
             deadline_from(blocking, timeout)
         self._count += 1
         return True

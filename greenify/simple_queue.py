@@ -152,15 +152,12 @@ class SimpleQueue(Generic[T]):
             ValueError: a negative time-out.
         """
         if timeout is not None and block:
-            if timeout.__class__ is not float and timeout.__class__ is not int:
+            if (timeout.__class__ is not float and timeout.__class__ is not int) or timeout < 0:
                 # A native one says what is wrong, in its own words.
                 native: Any = _NativeQueue()
                 native.put(None)
                 native.get(True, timeout)
-                timeout = float(timeout)
-            if timeout < 0:
-                deadline_after(-timeout)  # of what is too large the native one says that first
-                raise ValueError("'timeout' must be a non-negative number")
+                timeout = max(0.0, float(timeout))  # it rounds
             deadline_after(timeout)  # raises if it is too large
         items = self._items
         if items:

@@ -78,6 +78,10 @@ _BOTTOM = (
     "greenify.integrations.celery.calling.",
 )
 
+# Modules of ours that call the original, or a method of the user's, with nothing in hand but a lock: what
+# runs above them is theirs.
+_HAND_ON = ("greenify.green._threads.queue_methods",)
+
 _setitimer = signal.setitimer
 _native_signal = signal.signal
 _getsignal = signal.getsignal
@@ -291,6 +295,8 @@ def _ours(frame: FrameType | None) -> bool:
     while frame is not None and depth:
         name: Any = frame.f_globals.get("__name__")
         if isinstance(name, str) and name.startswith("greenify."):
+            if name in _HAND_ON and depth != _DEPTH:
+                return False
             return not (name + ".").startswith(_BOTTOM)
         if depth == _DEPTH and name == "importlib._bootstrap":
             # It holds the interpreter's import lock, which takes all greenlets for one thread.

@@ -21,6 +21,8 @@ __all__ = ["LONGEST", "Due", "Entry", "Timers"]
 # the next larger float, and the next larger integer.
 LONGEST = 9223372036.854774
 
+_ENDLESS = float("inf")
+
 # Below this many cancelled entries a rebuild costs more than it frees.
 _TOLERATED = 256
 
@@ -47,7 +49,15 @@ class Timers:
         self._changes = 0  # counts everything that happens to the heap
 
     def add(self, deadline: float, target: Due) -> Entry:
-        """Call ``target.due()`` once `deadline` (`time.monotonic` seconds) has passed.  O(log n)."""
+        """Call ``target.due()`` once `deadline` (`time.monotonic` seconds) has passed.  O(log n).
+
+        Raises:
+            ValueError: `deadline` is NaN.
+            TypeError: it is not a real number.
+        """
+        # In the heap either would break the order, and end the sleep of everybody.
+        if not deadline <= _ENDLESS:
+            raise ValueError("Invalid value NaN (not a number)")
         entry: Entry = [deadline, next(self._sequence), target]
         self._changes += 1
         heappush(self.heap, entry)

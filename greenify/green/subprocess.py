@@ -55,6 +55,8 @@ def _wait(self: Any, timeout: float | None) -> int:
         if timeout != timeout:
             raise ValueError("Invalid value NaN (not a number)")
         self._wait_pidfd(timeout)
+    elif deadline != deadline:
+        deadline = None  # it asks in turns, of which none is the last one
     while self.returncode is None:
         if self._waitpid_lock.acquire(False):
             try:
@@ -67,7 +69,7 @@ def _wait(self: Any, timeout: float | None) -> int:
             finally:
                 self._waitpid_lock.release()
         if not wait_for_end(self.pid, deadline):
-            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+            raise subprocess.TimeoutExpired(self.args, cast(float, timeout))
     return cast(int, self.returncode)
 
 
@@ -115,6 +117,9 @@ def _communicate(
         if self.stdin and not self.stdin.closed and self._input:
             pending.register(self.stdin.fileno(), select.EPOLLOUT)
             open_streams[self.stdin.fileno()] = self.stdin
+        if open_streams and endtime is not None and endtime != endtime:
+            # As a selector does.
+            raise ValueError("cannot convert float NaN to integer")
         while open_streams:
             ready = pending.poll(0)
             if not ready:

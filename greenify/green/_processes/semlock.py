@@ -12,6 +12,7 @@ import errno
 import os
 from collections.abc import Callable
 from functools import wraps
+from math import ldexp
 from typing import Any
 
 from greenlet import greenlet
@@ -54,6 +55,8 @@ class SemLock(_multiprocessing.SemLock):  # type: ignore[misc]
         """Take the semaphore; see `multiprocessing.Semaphore.acquire`.  A negative time-out counts as 0."""
         deadline = None
         if block and timeout is not None:
+            if timeout.__class__ is not float and timeout.__class__ is not int:
+                timeout = ldexp(timeout, 0)  # takes, and refuses, what the C code does
             if not timeout < _UNTOLD:
                 return self._refuse(timeout)
             deadline = _monotonic() + max(0.0, timeout)

@@ -26,8 +26,9 @@ __all__ = [
 
 _new_waiter = core.new_waiter
 
-# From CPython 3.14 on a time-out that is no number is an error, not one that has passed.
-_NAN_IS_WRONG = sys.version_info >= (3, 14)
+# From CPython 3.14 on it is asked whether a time-out has passed, before that whether there is time left.  NaN
+# is neither, and the lock refuses it.
+_ASKS_FOR_PASSED = sys.version_info >= (3, 14)
 
 
 def _condition_wait(self: Any, timeout: float | None = None) -> bool:
@@ -40,7 +41,7 @@ def _condition_wait(self: Any, timeout: float | None = None) -> bool:
     try:
         if timeout is None:
             waiter.wait()
-        elif timeout > 0 or (_NAN_IS_WRONG and timeout != timeout):
+        elif not timeout <= 0 if _ASKS_FOR_PASSED else timeout > 0:
             waiter.wait(deadline_after(timeout))
     except BaseException:
         _give_up(self, state, waiter)
@@ -239,9 +240,7 @@ def _event_wait(self: Any, timeout: float | None = None) -> bool:
 
 
 def _event_wait_until(self: Any, timeout: float) -> bool:
-    if not timeout > 0:
-        if _NAN_IS_WRONG and timeout != timeout:
-            deadline_after(timeout)
+    if timeout <= 0 if _ASKS_FOR_PASSED else not timeout > 0:
         return bool(self._flag)
     deadline = deadline_after(timeout)
     waiter = _new_waiter()

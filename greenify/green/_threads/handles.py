@@ -20,11 +20,12 @@ from greenify.core.tracebacks import leave_out_twin
 from greenify.green._copies.builtin import stands_for
 from greenify.green._threads.native_threads import shut_down_natives
 from greenify.identity import get_ident
-from greenify.locks import deadline_after, deadline_from
+from greenify.locks import NO_LIMIT, deadline_after, deadline_from
 from greenify.pickling import refuse_to_pickle
 
 __all__ = ["Sentinel", "ThreadHandle", "maintain_shutdown_locks", "running", "shutdown"]
 
+_NativeHandle: Any = getattr(_thread, "_ThreadHandle", None)
 _is_finalizing = sys.is_finalizing
 
 
@@ -61,7 +62,7 @@ class Sentinel:
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """As `threading.Lock.acquire`; true once the thread has ended."""
         deadline = None
-        if blocking is not True or timeout != -1:
+        if blocking is not True or timeout is not NO_LIMIT:
             deadline = deadline_from(blocking, timeout)
         while not self._taken():
             if not blocking or timeout == 0:
@@ -143,7 +144,22 @@ def maintain_shutdown_locks() -> None:
         _tolerated = max(64, 2 * len(locks))
 
 
-@stands_for(getattr(_thread, "_ThreadHandle", None))
+def _checked(timeout: Any) -> float | None:
+    """A time-out of `ThreadHandle.join`, if it is one; None if it is negative."""
+    if not (
+        (timeout.__class__ is float or timeout.__class__ is int)
+        and 0 <= timeout <= _thread.TIMEOUT_MAX
+    ):
+        try:
+            # Says what is wrong, in its own words; else that it stands for no thread.
+            _NativeHandle().join(timeout)
+        except RuntimeError:
+            pass
+        timeout = float(timeout)
+    return timeout if timeout >= 0 else None
+
+
+@stands_for(_NativeHandle)
 class ThreadHandle:
     """What `threading.Thread` holds of its thread from CPython 3.13 on (`_thread._ThreadHandle`)."""
 
@@ -173,6 +189,8 @@ class ThreadHandle:
         Raises:
             PythonFinalizationError: the interpreter is being finalised (from CPython 3.14 on).
         """
+        if timeout is not None:
+            timeout = _checked(timeout)
         if self._state == "done":
             return
         if self._state == "not started":
@@ -182,8 +200,6 @@ class ThreadHandle:
         if sys.version_info >= (3, 14) and _is_finalizing():
             # It never runs again.  Before, finalisers wait in vain.
             raise builtins.PythonFinalizationError("cannot join thread at interpreter shutdown")
-        if timeout is not None and timeout < 0:
-            timeout = None
         deadline = deadline_after(timeout)
         waiter = core.new_waiter()
         self._waiters.append(waiter)

@@ -99,6 +99,8 @@ def put(self: Any, item: Any, block: bool = True, timeout: float | None = None) 
     try:
         if 0 < self.maxsize <= self._qsize() or (_HAS_SHUTDOWN and self.is_shutdown):
             left = True
+        elif timeout is not None and block and self.maxsize > 0 and not _fits(timeout):
+            left = True
         else:
             if self.__class__ is _Queue:
                 self.queue.append(item)
@@ -125,6 +127,7 @@ def get(self: Any, block: bool = True, timeout: float | None = None) -> Any:
             and not_empty._lock._box
             and self.queue
             and not self.not_full._waiters
+            and (timeout is None or not block or _fits(timeout))
         ):
             return self.queue.popleft()
     except AttributeError:
@@ -146,7 +149,9 @@ def get(self: Any, block: bool = True, timeout: float | None = None) -> Any:
     left = False
     item = None
     try:
-        if self.__class__ is _Queue:
+        if timeout is not None and block and not _fits(timeout):
+            left = True
+        elif self.__class__ is _Queue:
             if self.queue or (block and timeout is None and _wait(self, mutex, not_empty)):
                 item = self.queue.popleft()
             else:
@@ -166,6 +171,11 @@ def get(self: Any, block: bool = True, timeout: float | None = None) -> Any:
     if block:
         _note_getter(self)
     return _native_get(self, block, timeout)
+
+
+def _fits(timeout: Any) -> bool:
+    """Whether a time-out is right; of others the originals say what is wrong, though nobody waits."""
+    return (timeout.__class__ is float or timeout.__class__ is int) and timeout >= 0
 
 
 def _note_getter(self: Any) -> None:
@@ -225,7 +235,7 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
     except RuntimeError:
         return False  # the interpreter is being finalised
     hub = getattr(me, "hub", None)
-    if hub is None:
+    if hub is None or (_HAS_SHUTDOWN and self.is_shutdown):
         return False
     try:
         noted = self._greenify_home == hub.ident

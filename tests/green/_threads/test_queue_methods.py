@@ -226,6 +226,35 @@ PROGRAMS = {
                 log.append("ShutDown")
             print(log)
         """,
+    "shut down before": """
+        q = queue.Queue()
+        if not hasattr(q, "shutdown"):
+            print(["ShutDown"] * 2)
+        else:
+            q.shutdown()
+            log = []
+            def work():
+                try:
+                    q.get()
+                except queue.ShutDown:
+                    log.append("ShutDown")
+            start(work).join()
+            work()
+            print(log)
+        """,
+    "wrong time-outs, where nobody has to wait": """
+        def outcome(call, *args):
+            try:
+                return call(*args)
+            except Exception as exc:
+                return f"{type(exc).__name__}: {exc}"
+        from decimal import Decimal
+        for timeout in (-1, -0.5, Decimal("0.5"), Decimal("NaN"), "1", 1, 0.0, float("nan"), True):
+            for make in (queue.Queue, queue.LifoQueue):
+                q = make(2)
+                print(timeout, outcome(q.put, "item", True, timeout), outcome(q.put, "other", False, timeout))
+                print(outcome(q.get, True, timeout), outcome(q.get, False, timeout), q.qsize())
+        """,
 }
 
 
