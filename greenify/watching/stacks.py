@@ -6,6 +6,7 @@ import ast
 import linecache
 import sys
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -28,6 +29,7 @@ class Raw:
         line: the line.
         names: the global variables.
         types: the types of its local variables, by their names, where reading those leaves no trace.
+        stored: what a thread or a pool has been given to call, by where it stands: ``self._target``.
     """
 
     code: CodeType
@@ -35,6 +37,7 @@ class Raw:
     line: int
     names: dict[str, Any]
     types: dict[str, type]
+    stored: dict[str, Call]
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,10 @@ def capture(frame: FrameType | None) -> list[Raw]:
     found: list[Raw] = []
     while frame is not None and len(found) < _DEPTH:
         types: dict[str, type] = {} if found else _local_types(frame)
-        found.append(Raw(frame.f_code, frame.f_lasti, frame.f_lineno, frame.f_globals, types))
+        stored = _stored(frame)
+        found.append(
+            Raw(frame.f_code, frame.f_lasti, frame.f_lineno, frame.f_globals, types, stored)
+        )
         frame = frame.f_back
     return found
 
@@ -103,6 +109,42 @@ def _local_types(frame: FrameType) -> dict[str, type]:
             inner = _attributes(value)
             types.update({f"self.{key}": type(other) for key, other in inner.items()})
     return types
+
+
+# Of the standard library: in what `run` calls what, as it has been told to.
+_GIVEN = {"threading": ("_target", "function"), "concurrent.futures.thread": ("fn",)}
+
+
+def _stored(frame: FrameType) -> dict[str, Call]:
+    if frame.f_code.co_name != "run":
+        return {}
+    keys = _GIVEN.get(str(frame.f_globals.get("__name__")))
+    if keys is None or kind_of(frame.f_code) == USER:
+        return {}
+    # Nothing else lives in these frames that reading them could keep alive.
+    inner = _attributes(frame.f_locals.get("self"))
+    return {f"self.{key}": _call_of(inner[key]) for key in keys if inner.get(key) is not None}
+
+
+def _call_of(value: Any) -> Call:
+    """The call of a function, by what is known of it without running code of its class.
+
+    No object is kept that it belongs to: that might end here, on the wrong thread.
+    """
+    while type(value) is partial:
+        value = value.func
+    if isinstance(value, MethodType):
+        value = value.__func__
+    if isinstance(value, BuiltinFunctionType):
+        owner = value.__self__
+        if owner is not None and not isinstance(owner, ModuleType):
+            kind = owner if isinstance(owner, type) else type(owner)
+            return _method(f"{kind.__qualname__}.{value.__name__}", kind, value.__name__)
+    if isinstance(value, _NAMED):
+        return Call(value.__qualname__, _name_of(value), value)
+    # The functions of ctypes have it there.
+    name = _attributes(value).get("__name__")
+    return Call(name if isinstance(name, str) else type(value).__qualname__)
 
 
 def _attributes(value: object) -> dict[str, Any]:
@@ -209,6 +251,8 @@ def _dotted(node: ast.expr) -> list[str] | None:
 
 def _resolve(raw: Raw, text: str, path: list[str]) -> Call:
     """Look the function up in modules, classes and the types of locals, without running code of theirs."""
+    if text in raw.stored:
+        return raw.stored[text]
     types = raw.types
     joined = ".".join(path[:2])
     if len(path) == 3 and joined in types:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from greenify.watching.stacks import Call, _call_of
 from tests.support import run_python
 from tests.watching.programs import line_of, linux, ours, reports, write
 
@@ -158,6 +162,52 @@ def test_a_raw_greenlet(tmp_path: Path) -> None:
         ),
     )
     assert ours(reports(path), path)[0]["thread"] == "a greenlet in one of the threads"
+
+
+@pytest.mark.parametrize(
+    ("how", "call"),
+    [
+        ("native_call(libc.read, *arguments)", "read"),
+        ("native_call(functools.partial(libc.read, *arguments))", "read"),
+        ("concurrent.futures.ThreadPoolExecutor(1).submit(libc.read, *arguments).result()", "read"),
+    ],
+)
+def test_a_function_of_c_as_a_thread(tmp_path: Path, how: str, call: str) -> None:
+    # No line of the program's own is in its stack.
+    if "Executor" in how and sys.version_info >= (3, 14):
+        call = "fn"
+    path = write(
+        tmp_path,
+        WATCHED
+        + f"""
+    import concurrent.futures, functools
+    arguments = held.reader, held.buffer, 1
+    def native_call(function, *args):
+        threading.Thread(target=function, args=args).start()
+    {how}
+    watch.flush()
+    watch.stop()
+    show()
+    """,
+    )
+    found = [report for report in reports(path) if report["call"] is not None]
+    assert found[0]["call"] == call
+    assert f"{call}()" in found[0]["remedy"]
+
+
+def test_what_a_thread_has_been_given_to_call() -> None:
+    assert _call_of(",".join).name == "builtins:str.join"
+    assert _call_of(partial(textwrap.dedent, "x")) == Call(
+        "dedent", "textwrap:dedent", textwrap.dedent
+    )
+    method = _call_of(Path("x").exists)
+    assert (method.text, method.value) == ("Path.exists", Path.exists)
+
+    class Nosy:
+        def __getattr__(self, name: str) -> object:
+            raise AssertionError(f"code of the program's has been called, for {name}")
+
+    assert _call_of(Nosy()).text.endswith("Nosy")
 
 
 def test_two_hubs(tmp_path: Path) -> None:
