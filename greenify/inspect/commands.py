@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -34,6 +35,9 @@ def parser(prog: str, what: str, pid: str | None = None) -> argparse.ArgumentPar
 
 def show(lines: Iterable[str]) -> None:
     """Print lines, to a reader who may go away."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name of any letters comes out, also where the terminal has only a few.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         for line in lines:
             print(line)
@@ -68,7 +72,7 @@ def ps(prog: str, args: list[str]) -> int:
     except NoAnswerError as exc:
         return fail(prog, exc)
     if options.json:
-        show([json.dumps({**answer, "rows": records(answer), "fields": None}, indent=1)])
+        show([json.dumps({**answer, "rows": records(answer, raw=True), "fields": None}, indent=1)])
         return 0
     rows = records(answer)
     few = options.all or len(rows) <= _MANY

@@ -7,7 +7,7 @@ from typing import Any
 
 from greenlet import greenlet
 
-__all__ = ["function_name", "name_by_ident", "name_of"]
+__all__ = ["function_name", "name_by_ident", "name_of", "printable"]
 
 _threads: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
 
@@ -45,6 +45,15 @@ def name_of(g: greenlet | None) -> str:
     kind = "thread" if hasattr(g, "_lives") else "greenlet"
     number = ident if isinstance(ident, int) else id(g)
     return f"{kind} {number:#x}" + (f" of {function_name(function)}" if function else "")
+
+
+def printable(text: str) -> str:
+    """A name for a line of a terminal: what controls that, or breaks the line, as an escape of Python's."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def function_name(function: object) -> str:

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from greenify.inspect.names import printable
+
 __all__ = [
     "columns",
     "deadlock_lines",
@@ -33,10 +35,26 @@ def natural(text: str) -> list[Any]:
     ]
 
 
-def records(answer: dict[str, Any]) -> list[_Record]:
-    """The rows of an answer: the main thread first, then by kinds and names."""
+# What the program has a say in.
+_TEXTS = ("name", "what", "waits", "place", "started")
+
+# What takes more columns than these moves its own line only.
+_WIDEST = 60
+
+
+def records(answer: dict[str, Any], raw: bool = False) -> list[_Record]:
+    """The rows of an answer: the main thread first, then by kinds and names.
+
+    Args:
+        raw: whether texts are left as they are; else they are made `printable`.
+    """
     fields = answer["fields"]
     rows = [dict(zip(fields, row, strict=True)) for row in answer["rows"]]
+    for row in () if raw else rows:
+        for key in _TEXTS:
+            text = row.get(key)
+            if text is not None and not text.isprintable():
+                row[key] = printable(text)
     rows.sort(key=lambda row: (row["kind"] != "main", row["kind"], natural(row["name"])))
     return rows
 
@@ -52,7 +70,10 @@ def _width(text: str) -> int:
 def columns(lines: Iterable[tuple[str, ...]]) -> Iterator[str]:
     """Lines of cells, one below the other; the last cell of each is as long as it is."""
     rows = list(lines)
-    widths = [max(_width(row[number]) for row in rows) for number in range(len(rows[0]) - 1)]
+    widths = [
+        max((width for row in rows if (width := _width(row[number])) <= _WIDEST), default=0)
+        for number in range(len(rows[0]) - 1)
+    ]
     for row in rows:
         cells = [
             cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=False)

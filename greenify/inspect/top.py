@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import select
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from greenify.features import seconds
 from greenify.inspect.asking import NoAnswerError, ask
 from greenify.inspect.commands import fail, parser
 from greenify.inspect.report import deadlock_lines, natural, records, state_text
@@ -193,6 +195,13 @@ def _keys() -> Iterator[Callable[[float], str | None]]:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
+def _seconds(text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+
+
 def _no_key(seconds: float) -> str | None:
     time.sleep(seconds)
     return None
@@ -201,7 +210,9 @@ def _no_key(seconds: float) -> str | None:
 def top(prog: str, args: list[str]) -> int:
     """Who waits for what, live."""
     reader = parser(prog, f"Show who waits for what in a process, again and again.  Keys: {_KEYS}.")
-    reader.add_argument("-d", "--delay", type=float, default=1.0, help="seconds between two looks")
+    reader.add_argument(
+        "-d", "--delay", type=_seconds, default=1.0, help="seconds between two looks"
+    )
     reader.add_argument("-n", "--count", type=int, default=0, help="end after so many looks")
     reader.add_argument("--svg", metavar="FILE", help="write one look as a picture, and end")
     options = reader.parse_args(args)

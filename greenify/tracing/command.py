@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from greenify.inspect.commands import show
 from greenify.inspect.garbage import fewer_collections
 from greenify.tracing.reading import read
 from greenify.tracing.report import analyse, in_words
@@ -52,7 +53,7 @@ def main(prog: str, args: list[str]) -> int:
         except OSError as exc:
             print(f"{prog}: {options.html}: {_why(exc)}", file=sys.stderr)
             return 1
-    print(text, end="")
+    show(text.splitlines())
     return 0
 
 
@@ -61,7 +62,6 @@ def _why(exc: Exception) -> str:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("that is no positive number")
+    return int(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from greenify.inspect.names import printable
 from greenify.tracing.reading import Line, Picture, Slice
 
 __all__ = ["Report", "Stay", "Total", "analyse", "in_words"]
@@ -171,7 +172,7 @@ def in_words(report: Report, name: str) -> str:
         f"{report.switches} times one began to run"
     ]
     for loop, part in report.busy.items():
-        lines.append(f"{loop}: busy {part:.0%} of the time")
+        lines.append(f"{printable(loop)}: busy {part:.0%} of the time")
     lines.append(
         "From ready to running: "
         f"half within {_time(report.delay(0.5))}, 99% within {_time(report.delay(0.99))}, "
@@ -186,7 +187,7 @@ def in_words(report: Report, name: str) -> str:
                     _time(stay.length),
                     f"{stay.begin:.3f} s",
                     str(stay.waited),
-                    f"{stay.thread} (from {stay.after} to {stay.before})",
+                    printable(f"{stay.thread} (from {stay.after} to {stay.before})"),
                 )
                 for stay in report.stays
             ],
@@ -199,6 +200,9 @@ def in_words(report: Report, name: str) -> str:
             lines += ["", heading]
             lines += _table(
                 ("time", "times", "threads", "what"),
-                [(_time(t.seconds), str(t.times), str(len(t.threads)), t.name) for t in totals],
+                [
+                    (_time(t.seconds), str(t.times), str(len(t.threads)), printable(t.name))
+                    for t in totals
+                ],
             )
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from greenify.inspect.names import printable
 from greenify.inspect.report import columns
 from greenify.watching.reports import Place, Report
 from greenify.watching.watches import Watch
@@ -57,7 +58,7 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
         str(row["calls"]),
         f"{row['total']:.2f} s",
         f"{row['worst']:.2f} s",
-        waited or "nobody",
+        printable(waited) or "nobody",
         row["remedy"],
     )
 
@@ -131,8 +132,9 @@ class Doctor:
         self._told.add(report.place)
         source = f": {report.source}" if report.source else ""
         stream.write(
-            f"greenify doctor: {report.thread} has kept the loop for {report.seconds:.2f} s and goes on, at "
-            f"{report.file}:{report.line} in {report.function}{source}\n  What to do: {report.remedy}.\n"
+            f"greenify doctor: {printable(report.thread)} has kept the loop for {report.seconds:.2f} s "
+            f"and goes on, at {report.file}:{report.line} in {report.function}{source}\n"
+            f"  What to do: {report.remedy}.\n"
         )
         stream.flush()
 

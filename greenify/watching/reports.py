@@ -6,6 +6,7 @@ import traceback
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from greenify.inspect.names import printable
 from greenify.watching.advice import remedy
 from greenify.watching.looking import Stay
 from greenify.watching.stacks import Line, call_in, is_ours, lines, users
@@ -86,8 +87,8 @@ class Report:
         )
         return "\n".join(
             (
-                f"{self.thread} has kept the loop for {self.seconds:.2f} s{going_on}, at {self.file}:"
-                f"{self.line} in {self.function}{source}",
+                f"{printable(self.thread)} has kept the loop for {self.seconds:.2f} s{going_on}, at "
+                f"{self.file}:{self.line} in {self.function}{source}",
                 f"  It {self._doing()}.",
                 f"  {self._others()}",
                 f"  What to do: {self.remedy}.",
@@ -118,7 +119,9 @@ class Report:
         if not self.ready:
             return f"No other thread was ready{'; but ' + news if news else ''}."
         count = "1 other was" if self.ready == 1 else f"{self.ready} others were"
-        names = ", ".join(self.waiting) + (", ..." if self.ready > len(self.waiting) else "")
+        names = ", ".join(map(printable, self.waiting)) + (
+            ", ..." if self.ready > len(self.waiting) else ""
+        )
         since = f", for up to {self.waited:.2f} s" if self.waited else ""
         return f"{count} ready{since}{': ' + names if self.waiting else ''}{'; ' + news if news else ''}."
 
