@@ -19,7 +19,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from types import BuiltinFunctionType, BuiltinMethodType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 # What is patched when it is imported.
 import _queue  # isort: skip  # noqa: F401
@@ -201,6 +201,7 @@ def _class(thing: type) -> dict[str, str]:
         "in a class": _in_class(thing),
         "subclass": _subclass(thing),
         "setting an attribute": _told(lambda: setattr(thing, "anything", 1)),
+        "subscript": _told_by_interpreter(lambda: cast(Any, thing)[int]),
         "too many arguments": _error(lambda: thing(*range(30))),
         "an unknown keyword": _error(lambda: thing(nonsense=1)),
     }

@@ -23,14 +23,20 @@ def make_set_async_exc(ctypes: Any) -> Callable[..., int]:
     native = ctypes.pythonapi["PyThreadState_SetAsyncExc"]
 
     native.argtypes = (ctypes.c_ulong, ctypes.py_object)
-    pointer = ctypes.py_object
+    pointer, simple = ctypes.py_object, ctypes._SimpleCData
+
+    def is_null(argument: Any) -> bool:
+        if isinstance(argument, simple):
+            return not argument
+        return argument is None or (argument.__class__ is int and argument == 0)
 
     def set_async_exc(thread_id: Any, exception: Any) -> int:
         """Raise `exception` in a thread: in a green one, where it waits.
 
         Args:
             thread_id: what `threading.get_ident` returned in it, as a number or a ctypes integer.
-            exception: an exception or its class, or a `ctypes.py_object` of one.
+            exception: an exception or its class, or a `ctypes.py_object` of one.  It takes the place of one
+                that has not arrived yet.  None, zero or a null pointer takes that back.
 
         Returns:
             How many threads have been found: 0 or 1.
@@ -38,8 +44,11 @@ def make_set_async_exc(ctypes: Any) -> Callable[..., int]:
         ident = getattr(thread_id, "value", thread_id)
         found = _find(ident)
         if found is None:
-            return int(native(ident, pointer() if exception is None else exception))
+            return int(native(ident, pointer() if is_null(exception) else exception))
         hub, target = found
+        if is_null(exception):
+            target.async_exc = None
+            return 1
         error = exception.value if isinstance(exception, pointer) else exception
         if target is getcurrent():
             if not _raisable(error):
@@ -49,10 +58,11 @@ def make_set_async_exc(ctypes: Any) -> Callable[..., int]:
             raise error
         if isinstance(error, type):
             error = error()
+        coming = target.async_exc = _Coming(target, error)
         if isinstance(target, GreenThread):
-            target.throw_soon(error)
+            target.throw_soon(error, coming.wanted)
         else:
-            hub.call_from_thread(hub.interrupt_main, _Raise(error))
+            hub.call_from_thread(hub.interrupt_main, coming.throw)
         return 1
 
     return set_async_exc
@@ -73,11 +83,20 @@ def _raisable(error: object) -> bool:
     return issubclass(kind, BaseException)
 
 
-class _Raise:
-    """A call that raises."""
+class _Coming:
+    """An exception on its way into a thread, in whose greenlet's ``async_exc`` there is place for one."""
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, thread: Any, error: BaseException) -> None:
+        self._thread = thread
         self._error = error
 
-    def __call__(self) -> None:
-        raise self._error
+    def wanted(self) -> bool:
+        """Whether it has been neither replaced nor taken back.  Asked once, when it has arrived."""
+        if self._thread.async_exc is not self:
+            return False
+        self._thread.async_exc = None
+        return True
+
+    def throw(self) -> None:
+        if self.wanted():
+            raise self._error

@@ -79,12 +79,15 @@ class GreenThread(greenlet):
         self._kwargs = kwargs
         self.end = end
 
-    def throw_soon(self, error: BaseException) -> None:
-        """Have `error` raised in the thread, where it waits or when it first does.  Any OS thread."""
+    def throw_soon(self, error: BaseException, wanted: Callable[[], bool] | None = None) -> None:
+        """Have `error` raised in the thread, where it waits or when it first does.  Any OS thread.
+
+        `wanted` is asked at the last moment whether it still shall be.
+        """
         if self.hub.foreign():
-            self.hub.call_from_thread(self.throw_soon, error)
+            self.hub.call_from_thread(self.throw_soon, error, wanted)
         else:
-            self.hub.ready.append(Throw(self, error, _Life(self)))
+            self.hub.ready.append(Throw(self, error, _Life(self, wanted)))
 
     def __repr__(self) -> str:
         thread = threading._active.get(self.ident)  # type: ignore[attr-defined]
@@ -145,15 +148,20 @@ class GreenThread(greenlet):
 class _Life:
     """One of the threads that a greenlet is, as the sender of a `Throw`."""
 
-    __slots__ = ("_life", "_thread")
+    __slots__ = ("_life", "_thread", "_wanted")
 
-    def __init__(self, thread: GreenThread) -> None:
+    def __init__(self, thread: GreenThread, wanted: Callable[[], bool] | None) -> None:
         self._thread = thread
         self._life = thread._lives
+        self._wanted = wanted
 
     def wanted(self) -> bool:
-        """Whether that thread has not ended."""
-        return self._thread._function is not None and self._thread._lives == self._life
+        """Whether that thread has not ended, and what is thrown has not been taken back."""
+        return (
+            self._thread._function is not None
+            and self._thread._lives == self._life
+            and (self._wanted is None or self._wanted())
+        )
 
 
 def report_unraisable(exc: BaseException, function: Callable[..., object] | None) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import _queue
 import _thread
+from types import GenericAlias
 from typing import Any
 
 from greenify import local as _local_module
@@ -42,3 +43,7 @@ class SimpleQueue(simple_queue.SimpleQueue[Any]):
     """Stands for `_queue.SimpleQueue`."""
 
     __slots__ = ()
+
+    @classmethod
+    def __class_getitem__(cls, item: Any, /) -> Any:
+        return GenericAlias(cls, item)

@@ -395,6 +395,32 @@ ROWS = (
         assert threads[1].end() == "thrown"
         stop.set()
         assert threads[0].end() == threads[2].end() == "stopped"
+        # There is place for one, in the main thread's, too: another replaces it, and nothing takes it back.
+        zero, overflow = ctypes.py_object(ZeroDivisionError), ctypes.py_object(OverflowError)
+        def wait():
+            begun.release()
+            try:
+                stop.wait(LONG)
+            except ArithmeticError as exc:
+                return type(exc)
+        def replace(*errors):
+            stop.clear()
+            thread = Thread(wait)
+            begun.acquire()
+            for error in errors:
+                assert raise_in(ctypes.c_ulong(thread.ident), error) == 1
+            stop.set()
+            return thread.end()
+        def in_main():
+            for error in zero, None, overflow, 0, None:
+                assert raise_in(ctypes.c_ulong(threading.main_thread().ident), error) == 1
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1000)  # no real thread takes a turn between two calls
+        found = [replace(None), replace(0), replace(zero, ctypes.py_object()), replace(zero, overflow)]
+        assert found == [None, None, None, OverflowError], found
+        Thread(in_main).end()
+        sys.setswitchinterval(interval)
+        time.sleep(0.001)
         # In itself at once, whatever the native threads are that are started meanwhile.
         raise_in.argtypes = ctypes.c_ulong, ctypes.py_object
         def raise_in_itself():
