@@ -43,6 +43,9 @@ def _condition_wait(self: Any, timeout: float | None = None) -> bool:
             waiter.wait()
         elif not timeout <= 0 if _ASKS_FOR_PASSED else timeout > 0:
             waiter.wait(deadline_after(timeout))
+        elif waiter.__class__ is HubWaiter:
+            # The lock is free at this moment only: who asks again and again would never let it go.
+            waiter.hub.breathe()
     except BaseException:
         _give_up(self, state, waiter)
         raise

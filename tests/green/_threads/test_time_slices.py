@@ -55,6 +55,35 @@ for thread in threads:
 print(log == ["held", "wanted"])
 """
 
+# The code of the standard library asks the condition again and again, which waits for no time at all.
+A_TIME_OUT_THAT_IS_NO_NUMBER = """
+import queue, sys, threading
+items = queue.Queue()
+got = []
+getter = threading.Thread(target=lambda: got.append(items.get(timeout=float("nan"))))
+if sys.version_info < (3, 14):  # there it is refused
+    getter.start()
+    items.put("over")
+    getter.join()
+print(*got or ["over"])
+"""
+
+NO_TIME_AT_ALL = """
+import threading
+condition = threading.Condition()
+asked, ready = threading.Event(), []
+def set():
+    asked.wait()
+    with condition:
+        ready.append(1)
+threading.Thread(target=set).start()
+with condition:
+    asked.set()
+    while not ready:
+        condition.wait(0)
+print("over")
+"""
+
 THE_USERS_TIMER = """
 import signal, threading, time
 before = signal.getsignal(signal.SIGVTALRM), signal.getitimer(signal.ITIMER_VIRTUAL)
@@ -108,6 +137,8 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         pytest.param(SPINNING, "over", id="threads spin"),
         pytest.param(MAIN_SPINS, "over", id="main spins"),
         pytest.param(IN_A_LOCK, "True", id="holding a lock"),
+        pytest.param(A_TIME_OUT_THAT_IS_NO_NUMBER, "over", id="a time-out that is no number"),
+        pytest.param(NO_TIME_AT_ALL, "over", id="no time at all"),
         pytest.param(THE_USERS_TIMER, "1", id="the user's own timer"),
         pytest.param(EXEC, "over", id="exec"),
         pytest.param(FORK, "7", id="fork"),
