@@ -85,6 +85,11 @@ def _parse(name: str) -> tuple[str, str, str | None]:
         raise PatchError(
             f"offload: {name!r} is not of the form package.module:function or package.module:Class.method"
         )
+    if module == "builtins":
+        raise PatchError(
+            f"offload: {name!r}: greenify itself calls what is built in, as everybody does: name a function "
+            "that calls it"
+        )
     if at and not (_dotted(thread_of) and thread_of.split(".")[0] == "self"):
         raise PatchError(
             f"offload: {name!r}: what follows the @ is self, or leads from there to the object whose "
@@ -124,7 +129,9 @@ def _replace(
                 ". It is written in C and cannot be changed: derive a class with "
                 "greenify.offload methods, or offload the functions that use it"
             )
-        raise PatchError(f"offload: {name!r}: {exc}{hint}") from exc
+        # What `Patch` offers to those who write one is nothing to a name.
+        what = str(exc).removesuffix("; what is new belongs in add")
+        raise PatchError(f"offload: {name!r}: {what}{hint}") from exc
 
 
 # Py_TPFLAGS_HEAPTYPE without Py_TPFLAGS_IMMUTABLETYPE: a class that can be changed.

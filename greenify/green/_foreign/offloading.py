@@ -93,6 +93,10 @@ def _offloaded(function: Any, owner: Callable[[Any], Any] | None) -> Any:
         update_wrapper(made, function)
     except (AttributeError, TypeError):
         pass  # an object without the names of a function
+    for name in dir(function):
+        # What more such an object has: `cache_clear` of functools.lru_cache, methods of one with `__call__`.
+        if not name.startswith("_") and not hasattr(made, name):
+            setattr(made, name, getattr(function, name))
     if isinstance(function, BuiltinFunctionType) and owner is None:
         return builtin_twin(function, made)
     return made

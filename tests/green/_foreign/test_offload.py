@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,29 @@ assert Connection.quote("x") == one.quote("x") == "x" and type(two) is Connectio
     def test_what_cannot_be_offloaded(self, what: Any, message: str) -> None:
         with pytest.raises(TypeError, match=message):
             offload(what)
+
+    def test_what_else_it_has_stays(self) -> None:
+        @functools.lru_cache
+        def cached(number: int) -> int:
+            return number + 1
+
+        class Called:
+            def __init__(self) -> None:
+                self.kept = 3
+
+            def __call__(self) -> int:
+                return self.kept
+
+            def keep(self, number: int) -> None:
+                self.kept = number
+
+        offloaded: Any = offload(cached)
+        assert offloaded(1) == 2 and offloaded.cache_info().currsize == 1
+        offloaded.cache_clear()
+        assert cached.cache_info().currsize == 0
+        called: Any = offload(Called())
+        called.keep(5)
+        assert called() == 5
 
     def test_what_would_do_nothing(self) -> None:
         async def coroutine() -> None: ...
@@ -314,6 +338,7 @@ class TestPatching:
                 import slow.inner
             except greenify.PatchError as exc:
                 assert {name!r} in str(exc) and {message!r} in str(exc), exc
+                assert "add" not in str(exc), exc  # a word of those who write patches
             else:
                 raise AssertionError
             """,
@@ -358,6 +383,11 @@ class TestLauncher:
         assert run_python(script, check=True).stdout == "True True True\n"
         found = run_python(script, options=options, check=True)
         assert (found.stdout, found.stderr) == ("False False False\n", "")
+
+    def test_what_greenify_itself_calls(self) -> None:
+        found = run_python("print('ran')", options=["--offload", "builtins:len"])
+        assert found.returncode == 2 and found.stdout == ""
+        assert "greenify itself calls what is built in" in found.stderr
 
     def test_a_wrong_name(self) -> None:
         found = run_python("print('ran')", options=["--offload", "slow.inner"])
