@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 
-from greenify._python import refusal
+from greenify._python import import_at_once, refusal
 from greenify._version import __version__
 
 if (_problem := refusal()) is not None:
@@ -23,6 +23,7 @@ if (_problem := refusal()) is not None:
 from greenify.shelter import shelter
 
 shelter(sys.modules[__name__])
+import_at_once()
 
 # Not from typing, which takes longer to import than everything here.
 TYPE_CHECKING = False

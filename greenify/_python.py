@@ -11,7 +11,11 @@ import sys
 
 from greenify._version import __version__
 
-__all__ = ["NEWEST", "OVERRIDE", "refusal"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["NEWEST", "OVERRIDE", "import_at_once", "refusal"]
 
 #: The newest version of CPython that greenify is tested with.
 NEWEST = (3, 15)
@@ -34,3 +38,22 @@ def refusal() -> str | None:
             f"use a newer greenify or an older CPython, or set {OVERRIDE}=1 to try anyway"
         )
     return None
+
+
+def import_at_once() -> None:
+    """Have greenify's own imports done at once, where the interpreter makes every import lazy.
+
+    That is CPython 3.15 with ``-X lazy_imports=all``.  What a lock looks up would be imported while it is
+    being taken, and an import takes a lock.  What the program's own filter refuses stays refused.
+    """
+    here: Any = sys
+    if getattr(here, "get_lazy_imports", lambda: "normal")() != "all":
+        return
+    others = here.get_lazy_imports_filter()
+
+    def may_be_lazy(importing: str, imported: str, names: object) -> bool:
+        if importing.partition(".")[0] in ("greenify", "greenlet"):
+            return False
+        return others is None or bool(others(importing, imported, names))
+
+    here.set_lazy_imports_filter(may_be_lazy)

@@ -203,3 +203,48 @@ def test_timeouts_of_simple_queues() -> None:
     for value in values:
         print(outcome(queue.SimpleQueue().get, True, value))
     """)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15), reason="new in CPython 3.15")
+@both_modes
+def test_where_every_import_is_lazy(mode: Mode) -> None:
+    run_python(
+        """
+        import queue, socket, sys, threading, time
+        from concurrent.futures import ThreadPoolExecutor
+        assert sys.get_lazy_imports() == "all"
+        left, right = socket.socketpair()
+        ticks = queue.Queue()
+        with ThreadPoolExecutor(3) as pool:
+            received = pool.submit(left.recv, 1)
+            slept = pool.submit(time.sleep, 0.001)
+            pool.submit(lambda: (ticks.put(1), right.send(b"x")))
+            assert received.result(30) == b"x" and slept.result(30) is None
+        assert ticks.get() == 1
+        left.close(); right.close()
+        """,
+        greenify=mode,
+        check=True,
+        env={"PYTHON_LAZY_IMPORTS": "all"},
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15), reason="new in CPython 3.15")
+def test_a_programs_filter_of_lazy_imports_is_kept() -> None:
+    run_python(
+        """
+        import sys
+        asked = []
+        sys.set_lazy_imports("all")
+        sys.set_lazy_imports_filter(lambda importing, imported, names: asked.append((importing, imported)))
+        import greenify
+        greenify.Lock
+        asked.clear()
+        import wave, greenify.io
+        assert ("__main__", "wave") in asked and ("__main__", "greenify.io") in asked, asked
+        assert not [each for each in asked if each[0].startswith("greenify")]
+        assert "wave" in sys.modules  # it has been refused
+        """,
+        greenify=False,
+        check=True,
+    )
