@@ -168,16 +168,22 @@ class Looker:
 
     def asleep(self) -> None:
         self._end(_monotonic())
-        self._turns = -1
-        self._looks = 0
-        self._alarm.stop()
+        self._rest()
         self._answer()
 
     def idle(self) -> None:
         # Nobody is kept waiting.
         self._end(_monotonic())
+        self._rest()
+
+    def _rest(self) -> None:
+        """There is nobody to look at.  What is measured from the last look on begins here."""
         self._turns = -1
+        self._looks = 0
         self._alarm.stop()
+        self._queued = queued(self.hub.native_id)
+        self._cpu = cpu_time(self.hub.native_id)
+        self._switches = switches_here() or 0
 
     # For other threads.
 
@@ -204,14 +210,13 @@ class Looker:
     def _look(self, due: float) -> None:
         hub = self.hub
         while hub.tasks:
-            # These give up the interpreter lock: who has got it meanwhile is seen below.
+            now = _monotonic()
+            # First of all: what comes afterwards gives up the interpreter lock, and who has kept it goes on.
+            self._watch_for_end(hub.turns, now, now - due)
             if self._looks % _SELDOM == 0:
                 self._queued = queued(hub.native_id)
             self._alarm.put_off(_monotonic())
             self._looks += 1
-            now = _monotonic()
-            self._watch_for_end(hub.turns, now, now - due)
-            self._switches = switches_here() or 0
             if _monotonic() - now < self._seconds / 2:
                 break
             # Somebody has kept it in the middle of this look: look once more, at the place.
@@ -223,13 +228,15 @@ class Looker:
 
     def _lock_kept(self, late: float) -> float:
         """How long this look has waited for the interpreter lock, of the time by which it is late."""
+        before = self._switches
+        after = switches_here()
+        self._switches = after or 0
         if late <= self._seconds / 2:
             return 0.0
-        after = switches_here()
         if after is None:
             return late
         # Who waits for it looks every few milliseconds whether to ask for it; who has no processor does not.
-        return min(late, (after - self._switches) * sys.getswitchinterval())
+        return min(late, (after - before) * sys.getswitchinterval())
 
     def _watch_for_end(self, turns: int, now: float, late: float) -> None:
         hub = self.hub
