@@ -141,6 +141,7 @@ class _ByWallClock:
     """Notices who has the interpreter for long without computing: on the ticker's thread."""
 
     tick = _ticker.TICK
+    wakes = None
     _looks = 0
 
     def look(self, turns: int, still: bool, due: float) -> None:
@@ -153,9 +154,6 @@ class _ByWallClock:
         if still and not self._looks % _STUCK and _hub is not None:
             for function in on_stuck:
                 function(_hub)
-
-    def wakes(self, now: float) -> None:
-        pass
 
     def asleep(self) -> None:
         pass

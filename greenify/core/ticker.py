@@ -15,6 +15,7 @@ from __future__ import annotations
 import _thread
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from greenify.core.clock import monotonic as _monotonic
@@ -68,13 +69,13 @@ class Looker(Protocol):
             due: when the look was due, on the engine's clock: it is late if somebody keeps the interpreter.
         """
 
-    def wakes(self, now: float) -> object:
-        """The hub has slept, or gets its first green thread.  On its OS thread, before others run there.
+    @property
+    def wakes(self) -> Callable[[float], object] | None:
+        """Called with the time on the engine's clock when the hub has slept, or gets its first green thread.
 
-        The native thread comes later, by as long as somebody keeps the interpreter: its look says how late.
-
-        Args:
-            now: the time on the engine's clock.
+        On the hub's OS thread, before others run there.  The native thread comes later, by as long as
+        somebody keeps the interpreter: its look says how late, to those that are called here.  Who has None
+        costs the hub no call.
         """
 
     def asleep(self) -> object:
@@ -157,11 +158,13 @@ class _Ticker:
             # It has slept for a whole tick.
             for looker in lookers:
                 looker.asleep()
-            hub.on_wake = self.wakes
+            called = any(looker.wakes is not None for looker in lookers)
+            hub.on_wake = self.wakes if called else self._release
             begun = 0.0
             if hub.sleeping and not self._over:
                 self._bell.acquire()
-                begun = self._rung
+                if called:
+                    begun = self._rung
                 seen = -1
             hub.on_wake = None
             begun = begun or _monotonic()
@@ -170,13 +173,17 @@ class _Ticker:
         """The hub begins to run others.  On its OS thread."""
         now = _monotonic()
         for looker in tuple(self.lookers):
-            looker.wakes(now)
+            if looker.wakes is not None:
+                looker.wakes(now)
         self.ring()
 
     def ring(self) -> None:
         """Have it look at once.  Any thread."""
         if self._bell.locked():
             self._rung = _monotonic()
+        self._release()
+
+    def _release(self) -> None:
         try:
             self._bell.release()
         except RuntimeError:
