@@ -16,7 +16,38 @@ needs("pika")
 needs("pymemcache")
 
 
-class _PyMySQL(DriverTests):
+class _InPython(DriverTests):
+    def test_interrupted(self, mode: Mode, server: Server) -> None:
+        """A Ctrl-C ends the wait at once; the connection, in the middle of an answer, is of no use then."""
+        self.check(
+            """
+    import signal
+    first, observer = connect(), connect()
+
+    def interrupt():
+        until(lambda: sees(observer, RUNNING))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = Thread(interrupt)
+    begun = time.monotonic()
+    try:
+        do(first, PAUSE.format(5))
+    except KeyboardInterrupt:
+        pass
+    else:
+        raise AssertionError("not interrupted")
+    assert time.monotonic() - begun < 4
+    thread.end()
+    assert rows(connect(), "select 5") == [(5,)]
+            """,
+            mode,
+            server,
+        )
+
+
+@both_modes
+@pytest.mark.servers
+class TestPyMySQL(_InPython):
     dialect = MYSQL
     driver = """
     import pymysql
@@ -28,7 +59,9 @@ class _PyMySQL(DriverTests):
     """
 
 
-class _Pg8000(DriverTests):
+@both_modes
+@pytest.mark.servers
+class TestPg8000(_InPython):
     driver = """
     import pg8000.dbapi
     from pg8000.dbapi import Error
@@ -39,53 +72,141 @@ class _Pg8000(DriverTests):
     """
 
 
-SIDE_BY_SIDE = """
-    holder, observer = connect(), connect()
-    rows(holder, LOCK)
-    def wait():
-        connection = connect()
-        got = rows(connection, LOCK)
-        rows(connection, UNLOCK)
-        return len(got)
-    threads = [Thread(wait) for _ in range(5)]
-    until(lambda: sees(observer, WAITING, 5))
-    rows(holder, UNLOCK)
-    assert [thread.end() for thread in threads] == [1] * 5
-    ticks_during(rows, holder, SLEEP.format(0.1))
+REDIS = """
+    import redis
+    where = {"host": sys.argv[1], "port": int(sys.argv[2])}
+    client = redis.Redis(**where)
+    client.flushall()
 """
 
 
 @both_modes
 @pytest.mark.servers
-def test_pymysql(mode: Mode, mariadb: Server) -> None:
-    _PyMySQL().check(SIDE_BY_SIDE, mode, mariadb)
-
-
-@both_modes
-@pytest.mark.servers
-def test_pg8000(mode: Mode, postgres: Server) -> None:
-    _Pg8000().check(SIDE_BY_SIDE, mode, postgres)
-
-
-@both_modes
-@pytest.mark.servers
-def test_redis(mode: Mode, redis: Server) -> None:
-    check(
-        """
-    import redis
-    client = redis.Redis(host=sys.argv[1], port=int(sys.argv[2]))
-    threads = [Thread(client.blpop, "queue", LONG) for _ in range(5)]
+class TestRedis:
+    def test_side_by_side(self, mode: Mode, redis: Server) -> None:
+        check(
+            REDIS
+            + """
+    threads = [Thread(client.blpop, "queue", LONG) for _ in range(20)]
     settle()
-    for number in range(5):
+    for number in range(20):
         client.rpush("queue", number)
-    assert sorted(int(thread.end()[1]) for thread in threads) == list(range(5))
+    assert sorted(int(thread.end()[1]) for thread in threads) == list(range(20))
     assert ticks_during(client.blpop, "queue", 1) is None
-    client.connection_pool.disconnect()
-        """,
-        mode,
-        redis.host,
-        redis.port,
-    )
+
+    # Transactions that see each other's writes try again; a lock of the server's keeps the others out.
+    def increase():
+        client.transaction(
+            lambda pipe: (value := int(pipe.get("n") or 0), pipe.multi(), pipe.set("n", value + 1)), "n")
+    def locked():
+        with client.lock("lock", timeout=LONG, blocking_timeout=LONG, sleep=0.001):
+            client.set("m", int(client.get("m") or 0) + 1)
+    for thread in [Thread(work) for work in (increase, locked) for _ in range(10)]:
+        thread.end()
+    assert (client.get("n"), client.get("m")) == (b"10", b"10")
+
+    large = os.urandom(3_000_000)
+    threads = [Thread(client.set, f"large {n}", large) for n in range(5)]
+    assert all(thread.end() for thread in threads)
+    assert [Thread(client.get, f"large {n}").end() == large for n in range(5)] == [True] * 5
+
+    # A thread of the library's own calls back.
+    heard, come = [], threading.Event()
+    def hear(message):
+        heard.append(message["data"])
+        if len(heard) == 3:
+            come.set()
+    listener = client.pubsub(ignore_subscribe_messages=True)
+    listener.subscribe(channel=hear)
+    thread = listener.run_in_thread(sleep_time=0.01)
+    for word in (b"a", b"b", b"c"):
+        client.publish("channel", word)
+    assert come.wait(LONG) and heard == [b"a", b"b", b"c"]
+    thread.stop()
+    thread.join(LONG)
+    assert not thread.is_alive()
+    client.close()
+            """,
+            mode,
+            redis.host,
+            redis.port,
+        )
+
+    def test_limits_and_errors(self, mode: Mode, redis: Server) -> None:
+        check(
+            REDIS
+            + """
+    import signal
+    def error(function, *args):
+        try:
+            raise AssertionError(f"it has succeeded: {function(*args)!r}")
+        except redis.RedisError as exc:
+            return type(exc).__name__
+    hasty = redis.Redis(**where, socket_timeout=0.2, retry=None)
+    begun = time.monotonic()
+    assert ticks_during(error, hasty.blpop, "nothing", 5) == "TimeoutError"
+    assert 0.15 < time.monotonic() - begun < 3
+    # What the server says later is nobody's answer.
+    hasty.set("a", 1)
+    assert hasty.get("a") == b"1"
+    assert error(client.lpush, "a", 1) == "ResponseError"
+
+    # More threads than connections: they wait for their turn, and not for ever.
+    pool = redis.BlockingConnectionPool(**where, max_connections=2, timeout=LONG)
+    small = redis.Redis(connection_pool=pool)
+    threads = [Thread(small.incr, "count") for _ in range(20)]
+    assert sorted(thread.end() for thread in threads) == list(range(1, 21))
+    one = redis.BlockingConnectionPool(**where, max_connections=1, timeout=0.2)
+    single = redis.Redis(connection_pool=one)
+    holder = Thread(single.blpop, "held", LONG)
+    while not client.info("clients")["blocked_clients"]:
+        time.sleep(0.001)
+    assert ticks_during(error, single.get, "a") in ("ConnectionError", "MaxConnectionsError")
+    client.rpush("held", 1)
+    assert holder.end() == (b"held", b"1") and single.get("a") == b"1"
+
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    absent = redis.Redis(host="127.0.0.1", port=port, retry=None)
+    threads = [Thread(error, absent.ping) for _ in range(5)]
+    assert [thread.end() for thread in threads] == ["ConnectionError"] * 5
+
+    def interrupt():
+        while not client.info("clients")["blocked_clients"]:
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
+    thread = Thread(interrupt)
+    waiting = redis.Redis(**where)
+    try:
+        waiting.blpop("nothing", 5)
+    except KeyboardInterrupt:
+        pass
+    else:
+        raise AssertionError("not interrupted")
+    thread.end()
+    assert waiting.get("a") == b"1"
+
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    child = os.fork()
+    if not child:
+        result = 1
+        try:
+            # The parent's connections stay the parent's.
+            threads = [Thread(client.incr, "count") for _ in range(3)]
+            assert sorted(thread.end() for thread in threads) == [21, 22, 23]
+            result = 0
+        finally:
+            os._exit(result)
+    assert os.waitpid(child, 0)[1] == 0 and client.get("count") == b"23"
+    for each in (client, hasty, small, single, waiting):
+        each.close()
+    pool.disconnect()
+    one.disconnect()
+            """,
+            mode,
+            redis.host,
+            redis.port,
+        )
 
 
 @both_modes
