@@ -37,6 +37,9 @@ class NoAnswerError(GreenifyError):
 
 def _owner(pid: int) -> int:
     """The user of a process."""
+    if pid <= 0:
+        # To kill(2) these are groups.
+        raise NoAnswerError(f"there is no process {pid}")
     try:
         return os.stat(f"/proc/{pid}").st_uid
     except OSError:

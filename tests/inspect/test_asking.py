@@ -297,6 +297,11 @@ class TestPeers:
                 os.chmod(folder, 0o700)
             assert rows_of(pid)
 
+    @pytest.mark.parametrize("pid", [0, -1])
+    def test_groups_of_processes_are_none(self, pid: int) -> None:
+        with pytest.raises(NoAnswerError, match=f"there is no process {pid}"):
+            ask(pid, "snapshot")
+
     def test_another_user_is_told_whom_to_ask_as(self, monkeypatch: pytest.MonkeyPatch) -> None:
         mine = os.geteuid()
         monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
