@@ -63,6 +63,7 @@ _TICKING = "green/_foreign/test_ticking.py::test_a_thread_ticks"
 _WORKING = "green/_foreign/test_ticking.py::test_a_thread_ticks_while_a_native_one_works"
 _LOCKS = "green/_foreign/test_kernel.py::TestFileLocks::test_with_another_process"
 _COMPUTING = "green/_computing/test_computing.py::test_the_others_run_meanwhile"
+_INTERPRETERS = "behaviours/test_16_interpreters.py::test_one_that_waits_for_a_thread"
 _ASKING = "green/_foreign/test_asking.py::test_the_others_run_meanwhile"
 _FILES = (
     "the kernel has no readiness for files and folders: `greenify.files`, or `greenify.offload` for a slow "
@@ -128,6 +129,15 @@ GROUPS = (
            "setgroups setpgid setpgrp setpriority setregid setresgid setresuid setreuid setsid setuid "
            "strerror "
            "sysconf tcgetpgrp tcsetpgrp times ttyname umask unsetenv waitstatus_to_exitcode"),
+    # Interpreters beside this one.
+    _Group("_interpreters", "handed over", "call create destroy exec run_func run_string",
+           "always: what runs in another interpreter waits there", _INTERPRETERS),
+    _Group("_interpreters", "holds the lock",
+           "capture_exception decref get_config get_current get_main incref is_running is_shareable list_all "
+           "new_config set___main___attrs whence"),
+    _Group("_interpqueues", "holds the lock",
+           "bind create destroy get get_count get_maxsize get_queue_defaults is_full list_all put release",
+           "`concurrent.interpreters.Queue` asks again and sleeps between, with `time.sleep`"),
     # Other modules of the system.
     _Group("fcntl", "tried again", "flock lockf fcntl", "`fcntl` with F_SETLKW and F_OFD_SETLKW", _LOCKS),
     _Group("fcntl", "stays", "ioctl",
@@ -217,6 +227,10 @@ GROUPS = (
     _Group("_zstd", "holds the lock", "get_frame_info get_frame_size get_param_bounds set_parameter_types"),
     _Group("_hashlib.HASH", "handed over", "update", "from 64 to 384 KiB on, by the hash", _COMPUTING),
     _Group("_hashlib.HMAC", "handed over", "update", "from 64 to 384 KiB on, by the hash", _COMPUTING),
+    _Group("_blake2.blake2b", "handed over", "update", "from 128 KiB on", _COMPUTING),
+    _Group("_blake2.blake2b", "cannot wait", "copy digest hexdigest", "some 100 bytes"),
+    _Group("_blake2.blake2s", "handed over", "update", "from 64 KiB on", _COMPUTING),
+    _Group("_blake2.blake2s", "cannot wait", "copy digest hexdigest", "some 100 bytes"),
     _Group("_hashlib", "handed over", "pbkdf2_hmac", "from 1000 rounds on", _COMPUTING),
     _Group("_hashlib", "handed over", "scrypt", "from n * r * p = 8000 on", _COMPUTING),
     _Group("_hashlib", "handed over", "hmac_digest hmac_new",
@@ -323,7 +337,8 @@ WHOLE = (
     "_posixshmem _multiprocessing _multiprocessing.SemLock _queue.SimpleQueue faulthandler _uuid zlib "
     "zlib._ZlibDecompressor binascii _bz2.BZ2Compressor _bz2.BZ2Decompressor _lzma _lzma.LZMACompressor "
     "_lzma.LZMADecompressor _zstd _zstd.ZstdCompressor _zstd.ZstdDecompressor _hashlib _hashlib.HASH "
-    "_hashlib.HMAC _hashlib.HASHXOF _sqlite3 _sqlite3.Connection _sqlite3.Cursor _sqlite3.Blob _socket "
+    "_hashlib.HMAC _hashlib.HASHXOF _blake2.blake2b _blake2.blake2s _interpreters _interpqueues "
+    "_sqlite3 _sqlite3.Connection _sqlite3.Cursor _sqlite3.Blob _socket "
     "_socket.socket"
 ).split()
 

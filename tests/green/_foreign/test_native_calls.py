@@ -36,6 +36,8 @@ MAY_BE_MISSING = {
     "_curses",
     "readline",
     "_sqlite3",
+    "_interpreters",
+    "_interpqueues",
 }
 
 
