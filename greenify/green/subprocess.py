@@ -25,7 +25,7 @@ __all__ = ["Popen"]
 _read = os.read
 _execute_child_natively: Any = subprocess.Popen._execute_child  # type: ignore[attr-defined]
 
-# Where `Popen._execute_child` gets the parent's ends of the pipes, in every version from 3.10 to 3.13.
+# Where `Popen._execute_child` gets the parent's ends of the pipes, in every version from 3.10 to 3.15.
 _PARENT_ENDS = (("stdin", 11), ("stdout", 12), ("stderr", 14))
 
 # As much as a pipe holds.
