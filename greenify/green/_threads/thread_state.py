@@ -11,6 +11,7 @@ from __future__ import annotations
 import _thread
 import sys
 from functools import cache
+from types import FrameType
 from typing import Any, NamedTuple
 
 __all__ = ["IDLE", "ThreadState", "release", "set_in_c", "this_thread_state"]
@@ -114,7 +115,19 @@ def _find_layout() -> _Layout | None:
     # Elsewhere: here there may be functions already, and one of them may be running.
     _start_native(search, ())
     done.acquire()
+    _tell_of_instructions_again(sys._getframe(1))
     return found[0] if found else None
+
+
+def _tell_of_instructions_again(frame: FrameType | None) -> None:
+    # From CPython 3.13 on, the end of another thread's trace function ends what a debugger here has asked for
+    # before it sets its own (`pdb.set_trace`): to be told of each instruction of these frames.  Only what is
+    # changed is asked for again.
+    while frame is not None:
+        if frame.f_trace_opcodes:
+            frame.f_trace_opcodes = False
+            frame.f_trace_opcodes = True
+        frame = frame.f_back
 
 
 def _search(ctypes: Any) -> _Layout | None:

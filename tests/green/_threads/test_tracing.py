@@ -412,6 +412,30 @@ assert "traced" in seen, seen
         )
 
 
+@both_modes
+def test_each_instruction_of_a_frame_that_asked_for_it_first(mode: Mode) -> None:
+    """As `pdb.set_trace` does from CPython 3.13 on, to stop where it is called."""
+    run(
+        """
+    seen = []
+    def trace(frame, event, arg):
+        if frame.f_code.co_name == "traced":
+            seen.append(event)
+        return trace
+    def traced():
+        frame = sys._getframe()
+        frame.f_trace, frame.f_trace_opcodes = trace, True
+        sys.settrace(trace)
+        result = 2
+        sys.settrace(None)
+        return result
+    assert traced() == 2
+    assert seen.count("opcode") >= 3 and "line" in seen, seen
+        """,
+        mode,
+    )
+
+
 def test_without_ctypes() -> None:
     """A Python that was built without it: functions of Python work as they do elsewhere."""
     code = """
