@@ -8,6 +8,8 @@ calls park the calling greenlet on a libuv loop, so that its threads run concurr
 
 Importing this package loads nothing else: each name below is looked up at its first use.  On an
 interpreter that greenify does not support it raises ImportError.
+
+PYTEST_DONT_REWRITE: pytest would warn that it cannot, when it finds its plug-in, for this is imported.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copyreg
 from functools import partial
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from greenify.patches.importing import when_imported
@@ -23,7 +23,23 @@ def extend_reducers(journal: Journal, twins: dict[type, type]) -> None:
 
 def _extend_dill(journal: Journal, twins: dict[type, type], module: ModuleType) -> None:
     dill: Any = module
-    journal.apply("thread", (), lambda journal: _extend(journal, dill.Pickler.dispatch, twins))
+    table = dill.Pickler.dispatch
+    save_method = table[MethodType]
+    locks = frozenset(twins.values())
+
+    def save(pickler: Any, method: MethodType) -> None:
+        if type(method.__self__) in locks:
+            # As those of C.  Its function would go by value, with all that it refers to: the class is not
+            # found under its name, `_thread.lock`, before CPython 3.13.
+            pickler.save_reduce(getattr, (method.__self__, method.__name__), obj=method)
+        else:
+            save_method(pickler, method)
+
+    def extend(journal: Journal) -> None:
+        _extend(journal, table, twins)
+        journal.replace_item(table, MethodType, save)
+
+    journal.apply("thread", (), extend)
 
 
 def _extend(journal: Journal, table: Any, twins: dict[type, type]) -> None:

@@ -211,6 +211,20 @@ PROGRAMS = {
         held = threading.Lock()
         held.acquire()
         assert dill.loads(dill.dumps(held)).locked()
+        # Objects that hold locks, and methods of locks.
+        event, items, pool = threading.Event(), queue.Queue(), threading.Semaphore(2)
+        event.set()
+        items.put("item")
+        condition = threading.Condition(threading.Lock())
+        event, items, pool, condition = dill.loads(dill.dumps((event, items, pool, condition)))
+        assert event.is_set() and items.get(timeout=20) == "item" and items.empty()
+        assert pool.acquire() and pool.acquire() and not pool.acquire(False)
+        with condition:
+            assert not condition.wait(0.01)
+        locked = threading.Lock()
+        locked.acquire()
+        acquire = dill.loads(dill.dumps(locked.acquire))
+        assert locked.locked() and not acquire(False)
         for what in (lock, held):
             try:
                 cloudpickle.dumps(what)

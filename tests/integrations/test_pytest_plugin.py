@@ -98,7 +98,7 @@ def test_after_marked():
 """
 
 
-def run_pytest(here: Path, *args: str, code: int = 0) -> str:
+def run_pytest(here: Path, *args: str, code: int = 0, launcher: tuple[str, ...] = ()) -> str:
     """The output of a run of pytest on `TESTS`."""
     env = {"COLUMNS": "200"}
     if not entry_points(group="pytest11", name="greenify"):
@@ -114,7 +114,7 @@ def run_pytest(here: Path, *args: str, code: int = 0) -> str:
         "[pytest]\nfilterwarnings = error\naddopts = --strict-markers\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args],
+        [sys.executable, *launcher, "-m", "pytest", "-p", "no:cacheprovider", *args],
         cwd=here,
         env=child_env(env),
         stdout=subprocess.PIPE,
@@ -136,6 +136,14 @@ def test_off_without_the_option(tmp_path: Path) -> None:
     output = run_pytest(tmp_path, "--deselect", "test_program.py::test_patched")
     assert "4 passed" in output
     assert "greenify: " not in output
+
+
+def test_in_a_patched_process(tmp_path: Path) -> None:
+    # It does not warn that it cannot rewrite the plug-in's package, which is imported.
+    launcher = ("-m", "greenify")
+    output = run_pytest(tmp_path, "-k", "test_patched", launcher=launcher)
+    assert "1 passed" in output
+    assert "arning" not in output
 
 
 def test_with_several_workers(tmp_path: Path) -> None:
