@@ -138,6 +138,9 @@ OF_OBJECTS: dict[str, dict[str, Versions]] = {
 # Those of others than CPython that the source names.
 OF_OTHERS = {
     "_cmysql": "mysql.connector.connection_cext",
+    "_handle_disable_event": "line_profiler",
+    "_manager": "line_profiler",
+    "_managers": "line_profiler.LineProfiler",
     "_greenify_home": "a queue's, put there by greenify",
     "_ip_in_allow_list": "gunicorn.http.message, where it has one",
     "_text_to_bytes_and_warn": "OpenSSL.SSL",
