@@ -73,6 +73,12 @@ ROWS: list[tuple[tuple[str, ...], tuple[str, ...], str, bool]] = [
     ),
     (("select::epoll",), ("setting an attribute",), _MUTABLE, sys.version_info >= (3, 15)),
     (
+        ("io::Buffered*", "io::FileIO"),
+        ("subscript",),
+        "the interpreter's text has the name of the class's own class, which is another one",
+        sys.version_info < (3, 11),
+    ),
+    (
         ("*::SimpleQueue", "_thread::*", "threading::*"),
         ("signature",),
         "C keeps that of a class beside its documentation, where nothing written in Python can",
