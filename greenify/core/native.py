@@ -155,8 +155,6 @@ def start_hidden(
         ident = _get_ident()
         _running[ident] = me
         if hidden:
-            if not signals:
-                _mask(_signal.SIG_BLOCK, _ANY_THREADS)
             # A tool of `sys.monitoring` has been told that the thread begins, and may have asked which it is.
             forget_name()
         try:
@@ -169,7 +167,11 @@ def start_hidden(
             _own.discard(me)
             _threads.discard(me)
 
+    before = _mask(_signal.SIG_BLOCK, ())
     try:
+        if hidden and not signals:
+            # From the first moment on: a thread begins with the mask of who makes it.
+            _mask(_signal.SIG_BLOCK, _ANY_THREADS)
         if ours:
             _start_native(_bootstrap, (run,))
         else:
@@ -179,6 +181,8 @@ def start_hidden(
         _own.discard(me)
         _threads.discard(me)
         raise
+    finally:
+        _mask(_signal.SIG_SETMASK, before)
 
 
 def callers_mask(function: Callable[..., object]) -> set[int] | None:

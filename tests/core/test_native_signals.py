@@ -56,9 +56,9 @@ signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGUSR1}})
 until = time.monotonic() + 30
 while True:
     seen = list(masks())
-    if all(blocked(mask, signal.SIGUSR1) for mask in seen):
-        if seen and ({kind in IN_C} or not any(blocked(mask, signal.SIGSEGV) for mask in seen)):
-            break
+    assert all(blocked(mask, signal.SIGUSR1) for mask in seen)
+    if seen and ({kind in IN_C} or not any(blocked(mask, signal.SIGSEGV) for mask in seen)):
+        break
     assert time.monotonic() < until, [hex(mask) for mask in seen]
 os.kill(os.getpid(), signal.SIGUSR1)
 print(signal.sigwait({{signal.SIGUSR1}}) == signal.SIGUSR1)
