@@ -51,6 +51,14 @@ PRELUDE = """
             finally:
                 self.error = None
 
+    def taken(lock):
+        lock.acquire()
+        return lock
+
+    def taken_elsewhere(lock):
+        Thread(lock.acquire).end()
+        return lock
+
     def outcome(function, *args, **kwargs):
         '''What a call gives: its result, or its error in words.'''
         try:

@@ -78,14 +78,6 @@ _PROGRAM = """
         real = isinstance(timeout, (Decimal, Fraction)) and sys.version_info >= (3, 15)
         return (real or isinstance(timeout, float)) and str(timeout)[0] == "-"
 
-    def taken(lock):
-        lock.acquire()
-        return lock
-
-    def taken_elsewhere(lock):
-        Thread(lock.acquire).end()
-        return lock
-
     def polling(poller):
         poller.register(reader, select.POLLIN)
         return poller

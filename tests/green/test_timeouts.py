@@ -72,14 +72,6 @@ _PROGRAM = """
         poller.register(reader, select.POLLIN if hasattr(poller, "poll") else selectors.EVENT_READ)
         return poller
 
-    def taken(lock):
-        lock.acquire()
-        return lock
-
-    def taken_elsewhere(lock):
-        Thread(lock.acquire).end()
-        return lock
-
     def full(queue):
         queue.put(1)
         return queue
