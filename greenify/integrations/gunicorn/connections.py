@@ -88,16 +88,26 @@ class Connection:
             self._request = request
             if self._ear is None:
                 self._ear = request.unreader.sock = _Ear(self.sock)
-            self._ear.heard = False
+
+    def is_between_requests(self) -> bool:
+        """Before gunicorn is asked for the next head: whether nothing of it has been read yet."""
+        if self._ear is None:
+            return False
+        # gunicorn reads what an application has left of a body when it is asked for the next head.
+        reader = self._request.body.reader
+        rest = (
+            reader.length if isinstance(reader, LengthReader) else getattr(reader, "parser", True)
+        )
+        # What has come together with a request is in the buffer, until the parser takes it out for the next.
+        if rest or self._request.unreader.buf.tell():
+            return False
+        self._ear.heard = False
+        return True
 
     @property
-    def can_park(self) -> bool:
-        """Whether nothing of the next request can have come, if gunicorn asks for its head at this time."""
-        if self._ear is None or self._ear.heard:
-            return False
-        # Otherwise what is waited for may be the rest of a body that the application has not read.
-        reader = self._request.body.reader
-        return isinstance(reader, LengthReader) and reader.length == 0
+    def is_silent(self) -> bool:
+        """Whether nothing has come since then."""
+        return self._ear is not None and not self._ear.heard
 
     def park(self) -> None:
         """Take the descriptor from the socket, which gunicorn closes now."""
@@ -125,14 +135,14 @@ class Head(Timeout):
     def __init__(self, connection: Connection, seconds: float | None) -> None:
         seconds = inf if seconds is None else seconds
         self._connection = connection
-        self._parks = seconds > PATIENCE and connection.can_park
+        self._parks = seconds > PATIENCE and connection.is_between_requests()
         self._rest = seconds - PATIENCE
         super().__init__(PATIENCE if self._parks else seconds, False)
 
     def due(self) -> None:
         """Called by the hub: the head has the rest of its time once a part of it has come."""
         hub = self._hub
-        if hub is not None and self._parks and not self._connection.can_park:
+        if hub is not None and self._parks and not self._connection.is_silent:
             self._parks = False
             self._entry = (
                 hub.timers.add(monotonic() + self._rest, self) if self._rest < inf else None
@@ -155,7 +165,7 @@ class Head(Timeout):
         connection = self._connection
         connection.waiting = False
         connection.used = True
-        if silenced and self._parks and connection.can_park:
+        if silenced and self._parks and connection.is_silent:
             connection.park()
         return silenced
 

@@ -16,9 +16,30 @@ from tests.integrations.running import TIMEOUT, Running, started
 
 GREENIFY = "greenify.integrations.gunicorn.GreenifyWorker"
 
+try:
+    from gunicorn.config import KNOWN_SETTINGS
+except ImportError:
+    KNOWN: frozenset[str] = frozenset()
+else:
+    KNOWN = frozenset(setting.name for setting in KNOWN_SETTINGS)
+
 needs_gunicorn = pytest.mark.skipif(
     find_spec("gunicorn") is None, reason="needs gunicorn: pip install 'greenify[gunicorn]'"
 )
+#: gunicorn's parsers: the one in Python, and its own extra in C, which it takes where that is installed.
+PARSERS = [
+    pytest.param(("--http-parser", "python"), id="python"),
+    pytest.param(
+        ("--http-parser", "fast"),
+        id="C",
+        marks=pytest.mark.skipif(
+            find_spec("gunicorn_h1c") is None, reason="needs gunicorn_h1c: pip install gunicorn_h1c"
+        ),
+    ),
+]
+if "http_parser" not in KNOWN:
+    PARSERS = [pytest.param((), id="python")]  # older ones have no other
+both_parsers = pytest.mark.parametrize("parser", PARSERS)
 # What HTTP has to be in both: real threads are the control.
 both_workers = pytest.mark.parametrize(
     "options", [("-k", GREENIFY), ("-k", "gthread", "--threads", "20")], ids=["greenify", "threads"]

@@ -16,6 +16,7 @@ from tests.integrations.gunicorn.servers import (
     TIMEOUT,
     Server,
     all_of,
+    both_parsers,
     needs_gunicorn,
     one_answer,
     serving,
@@ -41,8 +42,9 @@ def wait_for_parking(server: Server) -> None:
         time.sleep(PATIENCE / 4)
 
 
-def test_silent_ones_have_no_threads(tmp_path: Path) -> None:
-    with serving(tmp_path, *OPTIONS) as server, ExitStack() as stack:
+@both_parsers
+def test_silent_ones_have_no_threads(tmp_path: Path, parser: tuple[str, ...]) -> None:
+    with serving(tmp_path, *OPTIONS, *parser) as server, ExitStack() as stack:
         clients = [stack.enter_context(server.connect()) for _ in range(20)]
         for round_ in (b"one", b"two"):
             for client in clients:
@@ -65,8 +67,13 @@ def test_silent_ones_have_no_threads(tmp_path: Path) -> None:
         assert {all_of(client) for client in clients} == {b""}
 
 
-def test_what_is_under_way_is_not_parked(tmp_path: Path) -> None:
-    with serving(tmp_path, *OPTIONS) as server, server.connect() as head, server.connect() as body:
+@both_parsers
+def test_what_is_under_way_is_not_parked(tmp_path: Path, parser: tuple[str, ...]) -> None:
+    with (
+        serving(tmp_path, *OPTIONS, *parser) as server,
+        server.connect() as head,
+        server.connect() as body,
+    ):
         answered(head, b"one")
         head.sendall((GET % b"two")[:20])
         body.sendall(b"POST /three HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
@@ -76,6 +83,49 @@ def test_what_is_under_way_is_not_parked(tmp_path: Path) -> None:
         assert one_answer(head)[1] == b"/two"
         body.sendall(b"67890")
         answered(body, b"four")
+
+
+@both_parsers
+def test_what_has_come_with_the_request_before(tmp_path: Path, parser: tuple[str, ...]) -> None:
+    """A part of the next head is read together with a request, and the rest comes after a silence."""
+    post = b"POST /read HTTP/1.1\r\nHost: a\r\n"
+    with serving(tmp_path, *OPTIONS, *parser) as server, ExitStack() as stack:
+        clients = []
+        for first in (
+            GET % b"one",
+            post + b"Content-Length: 2\r\n\r\nab",
+            post + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+        ):
+            for length in (1, 20):
+                clients.append((stack.enter_context(server.connect()), length))
+                clients[-1][0].sendall(first + (GET % b"two")[:length])
+        for client, _ in clients:
+            assert one_answer(client)[1] in (b"/one", b"b'ab'")
+        time.sleep(LONGER)
+        for client, length in clients:
+            client.sendall((GET % b"two")[length:])
+            assert one_answer(client)[1] == b"/two"
+        wait_for_parking(server)
+
+
+@both_parsers
+def test_after_bodies(tmp_path: Path, parser: tuple[str, ...]) -> None:
+    """Bodies that came after their heads, and were read to the end, keep no thread either."""
+    head = b"POST /read HTTP/1.1\r\nHost: a\r\n"
+    bodies = {
+        b"Content-Length: 4\r\n\r\n": (b"ab", b"cd"),
+        b"Transfer-Encoding: chunked\r\n\r\n": (b"2\r\nab\r\n", b"2\r\ncd\r\n0\r\n\r\n"),
+    }
+    with serving(tmp_path, *OPTIONS, *parser) as server, ExitStack() as stack:
+        clients = {stack.enter_context(server.connect()): kind for kind in bodies}
+        for _ in range(2):
+            for client, kind in clients.items():
+                client.sendall(head + kind)
+                for part in bodies[kind]:
+                    time.sleep(LONGER)  # neither is a connection that waits for its body silent
+                    client.sendall(part)
+                assert one_answer(client)[1] == b"b'abcd'"
+            wait_for_parking(server)
 
 
 def test_of_a_local_client_and_of_one_by_tcp(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.integrations.gunicorn.servers import (
     PROGRAM,
     TIMEOUT,
     all_of,
+    both_parsers,
     both_workers,
     needs_gunicorn,
     one_answer,
@@ -63,7 +64,7 @@ ODD: dict[str, tuple[bytes, list[bytes]]] = {
     ),
     "an unknown coding": (
         b"POST /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-        [b"501"],
+        [b"501|400"],  # gunicorn_h1c before 0.6.12 does not tell it apart
     ),
     "a space before the colon": (
         b"POST /read HTTP/1.1\r\nHost: a\r\nContent-Length : 2\r\n\r\nab",
@@ -88,20 +89,26 @@ ODD: dict[str, tuple[bytes, list[bytes]]] = {
 
 
 @both_workers
+@both_parsers
 class TestRequests:
-    def test_whose_end_is_in_doubt(self, tmp_path: Path, options: tuple[str, ...]) -> None:
-        with serving(tmp_path, *options) as server:
+    def test_whose_end_is_in_doubt(
+        self, tmp_path: Path, options: tuple[str, ...], parser: tuple[str, ...]
+    ) -> None:
+        with serving(tmp_path, *options, *parser) as server:
             for name, (sent, expected) in ODD.items():
                 with server.connect() as client:
                     answer = exchange(client, sent)
-                assert re.findall(rb"HTTP/1\.1 (\d+)", answer) == expected, (name, answer)
+                found = re.findall(rb"HTTP/1\.1 (\d+)", answer)
+                assert re.fullmatch(b" ".join(expected), b" ".join(found)), (name, answer)
                 assert b"smuggled" not in answer
                 assert b"in-the-body" not in answer
             assert server.ask("/well") == "/well"
 
-    def test_bodies_in_chunks(self, tmp_path: Path, options: tuple[str, ...]) -> None:
+    def test_bodies_in_chunks(
+        self, tmp_path: Path, options: tuple[str, ...], parser: tuple[str, ...]
+    ) -> None:
         head = b"POST %s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-        with serving(tmp_path, *options) as server, server.connect() as client:
+        with serving(tmp_path, *options, *parser) as server, server.connect() as client:
             for path, expected in (
                 (b"/read", b"b'abcdefgh'"),
                 (b"/pieces", b"[b'abc', b'def', b'gh']"),
@@ -111,8 +118,10 @@ class TestRequests:
                     client.sendall(piece)
                 assert one_answer(client)[1] == expected
 
-    def test_that_wait_for_a_hundred(self, tmp_path: Path, options: tuple[str, ...]) -> None:
-        with serving(tmp_path, *options) as server, server.connect() as client:
+    def test_that_wait_for_a_hundred(
+        self, tmp_path: Path, options: tuple[str, ...], parser: tuple[str, ...]
+    ) -> None:
+        with serving(tmp_path, *options, *parser) as server, server.connect() as client:
             client.sendall(
                 b"POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
             )
@@ -121,8 +130,11 @@ class TestRequests:
             client.sendall(b"ab")
             assert one_answer(client)[1] == b"b'ab'"
 
+
+@both_workers
+class TestFiles:
     @pytest.mark.parametrize("sendfile", [True, False], ids=["sendfile", "read"])
-    def test_for_a_file(self, tmp_path: Path, options: tuple[str, ...], sendfile: bool) -> None:
+    def test_is_sent(self, tmp_path: Path, options: tuple[str, ...], sendfile: bool) -> None:
         content = os.urandom(3_000_000)
         (tmp_path / "file").write_bytes(content)
         extra = () if sendfile else ("--no-sendfile",)
