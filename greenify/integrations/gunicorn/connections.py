@@ -127,22 +127,31 @@ class Head(Timeout):
 
     Where nothing at all has come after `PATIENCE`, the connection is parked, and the time goes on there.
 
+    One object serves all requests of a connection, one after the other: its thread uses it as a context
+    manager, with what `within` returns.
+
     Args:
-        connection: whose thread asks for the head; it uses this as a context manager.
-        seconds: the time; None for no limit.
+        connection: whose thread asks for the head.
     """
 
-    def __init__(self, connection: Connection, seconds: float | None) -> None:
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(None, False)
+        self.connection = connection
+        self._parks = False
+        self._rest = inf
+
+    def within(self, seconds: float | None) -> Head:
+        """Set the time for the next head, in seconds; None for no limit."""
         seconds = inf if seconds is None else seconds
-        self._connection = connection
-        self._parks = seconds > PATIENCE and connection.is_between_requests()
+        self._parks = seconds > PATIENCE and self.connection.is_between_requests()
         self._rest = seconds - PATIENCE
-        super().__init__(PATIENCE if self._parks else seconds, False)
+        self.seconds = PATIENCE if self._parks else seconds
+        return self
 
     def due(self) -> None:
         """Called by the hub: the head has the rest of its time once a part of it has come."""
         hub = self._hub
-        if hub is not None and self._parks and not self._connection.is_silent:
+        if hub is not None and self._parks and not self.connection.is_silent:
             self._parks = False
             self._entry = (
                 hub.timers.add(monotonic() + self._rest, self) if self._rest < inf else None
@@ -151,7 +160,7 @@ class Head(Timeout):
             super().due()
 
     def __enter__(self) -> Head:
-        self._connection.waiting = True
+        self.connection.waiting = True
         self.start()
         return self
 
@@ -162,7 +171,7 @@ class Head(Timeout):
         traceback: TracebackType | None,
     ) -> bool:
         silenced = super().__exit__(kind, exc, traceback)
-        connection = self._connection
+        connection = self.connection
         connection.waiting = False
         connection.used = True
         if silenced and self._parks and connection.is_silent:

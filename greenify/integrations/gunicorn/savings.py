@@ -11,7 +11,8 @@ from typing import Any
 
 from gunicorn import util
 from gunicorn.config import Config
-from gunicorn.http import message, wsgi
+from gunicorn.http import message, parser, wsgi
+from gunicorn.http.body import Body, LengthReader
 
 __all__ = ["JoinedResponse", "save", "settle"]
 
@@ -27,8 +28,11 @@ def save(cfg: Config) -> None:
     """
     settle(cfg)
     wsgi.Response = JoinedResponse
+    wsgi.WSGIErrorsWrapper = LateErrors
     util.http_date = _Date(util.http_date)
     # Private, and not in every version of gunicorn.
+    if hasattr(parser.Parser, "finish_body"):
+        parser.Parser.finish_body = _finishing(parser.Parser.finish_body)
     if hasattr(message, "_ip_in_allow_list"):
         message._ip_in_allow_list = _remembered(message._ip_in_allow_list)
 
@@ -65,6 +69,32 @@ def _remembered(is_allowed: Any) -> Any:
         return answer
 
     return in_allow_list
+
+
+def _finishing(finish_body: Any) -> Any:
+    def finish(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.mesg is not None:
+            body = self.mesg.body
+            if body.__class__ is Body:
+                reader = body.reader
+                if reader.__class__ is LengthReader and reader.length == 0 and not body.failed:
+                    return True  # what there was has been read, or there was nothing
+        return finish_body(self, *args, **kwargs)
+
+    return finish
+
+
+class LateErrors(wsgi.WSGIErrorsWrapper):  # type: ignore[misc]
+    """``wsgi.errors``, which looks up where to write when something is written; for most requests, never."""
+
+    def __init__(self, cfg: Config) -> None:
+        self._cfg = cfg
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "streams":
+            raise AttributeError(name)
+        super().__init__(self._cfg)
+        return self.streams
 
 
 class _Held(list[bytes]):

@@ -18,6 +18,7 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
+from greenlet import getcurrent, greenlet
 from gunicorn import sock as gunicorn_sock
 from gunicorn.workers.base_async import AsyncWorker
 
@@ -73,7 +74,8 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._here = threading.local()
+        # By the greenlet: a threading.local would cost a request more than what is kept there.
+        self._heads: dict[greenlet, Head] = {}
         self._connections: set[Connection] = set()
         self._tls: ssl.SSLContext | None = None
         self._slots: Semaphore
@@ -84,7 +86,6 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         self._patch()
-        self._here = threading.local()
         self._slots = Semaphore(self.worker_connections)
         self._parking = Parking(self._resume, self._closed)
         # What goes on is a new connection to gunicorn's parser; these look at a connection's first bytes.
@@ -219,7 +220,8 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
 
     def _serve(self, connection: Connection, listener: Listener, address: Any) -> None:
         client: Any = connection.sock
-        self._here.connection = connection
+        here = getcurrent()
+        self._heads[here] = Head(connection)
         try:
             client.setblocking(True)
             if self._tls is not None:
@@ -233,6 +235,7 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
                     return
             self.handle(listener, client, address)
         finally:
+            del self._heads[here]
             client.close()
             self._connections.discard(connection)
             if connection.parked is not None:
@@ -260,12 +263,13 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
 
     def timeout_ctx(self) -> Head:
         """The time for the head of the next request on the connection of the calling thread."""
-        connection: Connection = self._here.connection
-        return Head(connection, self.cfg.keepalive if connection.used else self.cfg.timeout or None)
+        head = self._heads[getcurrent()]
+        cfg = self.cfg
+        return head.within(cfg.keepalive if head.connection.used else cfg.timeout or None)
 
     def handle_request(self, *args: Any) -> Any:
         """Answer one request, in the thread of its connection."""
-        self._here.connection.answering(args[1], self._parkable)
+        self._heads[getcurrent()].connection.answering(args[1], self._parkable)
         try:
             return super().handle_request(*args)
         finally:
@@ -274,7 +278,7 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
 
     def handle_http2_request(self, *args: Any) -> Any:
         """Answer one request of an HTTP/2 connection, in the connection's thread."""
-        connection: Connection = self._here.connection
+        connection = self._heads[getcurrent()].connection
         connection.waiting = False
         try:
             return super().handle_http2_request(*args)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import time
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from gunicorn import util
 from gunicorn.config import Config
-from gunicorn.http import message, wsgi
+from gunicorn.http import body, message, parser, wsgi
 
 from greenify.integrations.gunicorn import savings
 
@@ -183,6 +186,9 @@ def test_settings_are_what_they_were() -> None:
 def saving(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(util, "http_date", util.http_date)
     monkeypatch.setattr(wsgi, "Response", wsgi.Response)
+    monkeypatch.setattr(wsgi, "WSGIErrorsWrapper", wsgi.WSGIErrorsWrapper)
+    if hasattr(parser.Parser, "finish_body"):
+        monkeypatch.setattr(parser.Parser, "finish_body", parser.Parser.finish_body)
     if hasattr(message, "_ip_in_allow_list"):
         monkeypatch.setattr(message, "_ip_in_allow_list", message._ip_in_allow_list)
     savings.save(Config())
@@ -229,3 +235,63 @@ def test_trusted_peers() -> None:
     for number in range(savings._PEERS + 10):  # more than are remembered
         ip = f"10.0.{number >> 8}.{number & 255}"
         assert message._ip_in_allow_list(ip, cfg.forwarded_allow_ips, networks)
+
+
+class _Messages:
+    """Stands for gunicorn's parser: it has read the head of one message."""
+
+    def __init__(self, body: Any) -> None:
+        self.mesg: Any = types.SimpleNamespace(body=body)
+
+
+class _Unread:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.asked = 0
+
+    def read(self, size: int, **_options: object) -> bytes:
+        self.asked += 1
+        data, self.data = self.data[:size], self.data[size:]
+        return data
+
+
+@pytest.mark.skipif(
+    not hasattr(parser.Parser, "finish_body"), reason="this gunicorn's parser has no finish_body"
+)
+@pytest.mark.parametrize("length", [0, 1, 1024, 5000])
+@pytest.mark.parametrize("read", [0, 1, 1024, 5000])
+def test_what_is_left_of_a_body_is_discarded(length: int, read: int) -> None:
+    plain = parser.Parser.finish_body
+    for finish in plain, savings._finishing(plain):
+        unread = _Unread(b"x" * length + b"GET")
+        reading = body.Body(body.LengthReader(unread, length))
+        messages = _Messages(reading)
+        messages.unreader = unread  # type: ignore[attr-defined]
+        assert reading.read(read) == b"x" * min(read, length)
+        assert finish(messages) is True
+        assert unread.data == b"GET"
+        asked = unread.asked
+        assert finish(messages) is True
+        assert unread.asked == asked
+        reading.failed = True  # nobody knows where the next request begins
+        assert finish(messages) is False
+        messages.mesg = None
+        assert finish(messages) is True
+
+
+def test_errors_are_written_where_the_log_goes_at_that_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = logging.getLogger("gunicorn.error")
+    streams = [io.StringIO() for _ in range(3)]
+    handlers = [logging.StreamHandler(stream) for stream in streams]
+    monkeypatch.setattr(log, "handlers", handlers[:1])
+    cfg = Config()
+    cfg.set("errorlog", "somewhere")
+    errors = savings.LateErrors(cfg)
+    with pytest.raises(AttributeError, match="steams"):
+        errors.steams  # noqa: B018
+    monkeypatch.setattr(log, "handlers", handlers[1:])
+    errors.write("written")
+    assert [stream.getvalue() for stream in streams] == ["", "written", "written"]
+    assert isinstance(errors, wsgi.WSGIErrorsWrapper)

@@ -219,7 +219,7 @@ class TestSlowClients:
 
 class TestTimeout:
     def test_a_worker_that_is_blocked_is_killed_and_says_by_whom(self, tmp_path: Path) -> None:
-        with serving(tmp_path, *OURS, "--timeout", "2") as server:
+        with serving(tmp_path, *OURS, "--timeout", "4") as server:
             with server.connect() as client:
                 client.sendall(b"GET /block HTTP/1.1\r\nHost: a\r\n\r\n")
                 server.until("WORKER TIMEOUT")
