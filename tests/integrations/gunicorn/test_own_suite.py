@@ -1,23 +1,21 @@
 """gunicorn's own tests of running workers, from its source distribution, on our worker.
 
-`.ci/run` downloads it; by hand: ``pip download --no-deps --no-binary :all: -d build/gunicorn gunicorn``.
 They are copied, and the name of the worker that each starts is replaced.  gunicorn's other tests call its own
 workers' methods, or no worker at all.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import subprocess
 import sys
-import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.integrations.gunicorn.servers import GREENIFY, needs_gunicorn
-from tests.support import ROOT, child_env
+from tests.integrations.gunicorn.sources import needs_sources, unpack
+from tests.support import child_env
 
 #: What is replaced in each module, and what by.
 OURS: Mapping[str, Sequence[tuple[str, str]]] = {
@@ -41,36 +39,11 @@ OURS: Mapping[str, Sequence[tuple[str, str]]] = {
 OPTIONS = ("-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider")
 
 
-def source() -> Path | None:
-    """The source distribution of the version that is installed."""
-    try:
-        version = importlib.metadata.version("gunicorn")
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    path = ROOT / "build" / "gunicorn" / f"gunicorn-{version}.tar.gz"
-    return path if path.exists() else None
-
-
 @needs_gunicorn
-@pytest.mark.skipif(source() is None, reason="needs gunicorn's sources in build/gunicorn: .ci/run")
+@needs_sources
 @pytest.mark.parametrize("module", OURS)
 def test_of_gunicorn_s_own(tmp_path: Path, module: str) -> None:
-    path = source()
-    assert path is not None
-    with tarfile.open(path) as archive:
-        root = path.name.removesuffix(".tar.gz")
-        wanted = [
-            member
-            for member in archive.getmembers()
-            if member.isfile()
-            and member.name.startswith((f"{root}/tests/support/", f"{root}/tests/{module}"))
-        ]
-        for member in wanted:
-            content = archive.extractfile(member)
-            assert content is not None
-            target = tmp_path / Path(member.name).relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content.read())
+    unpack(tmp_path, "tests/support/", f"tests/{module}")
     copy = tmp_path / "tests" / module
     text = copy.read_text()
     for theirs, ours in OURS[module]:
