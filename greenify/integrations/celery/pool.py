@@ -7,9 +7,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import celery
+import click
 from celery.backends.asynchronous import greenletDrainer, register_drainer
 from celery.concurrency.base import BasePool
 from celery.exceptions import ImproperlyConfigured
@@ -37,6 +39,10 @@ _REFUSED = {
 }
 
 
+class _Refused(ImproperlyConfigured, click.ClickException):  # type: ignore[misc]
+    """Of which celery's command prints one line, and no traceback."""
+
+
 class TaskPool(BasePool):  # type: ignore[misc]
     """A pool of celery's that runs each task in a green thread of its own.
 
@@ -61,13 +67,13 @@ class TaskPool(BasePool):  # type: ignore[misc]
 
     def __init__(self, limit: int | None = None, **options: Any) -> None:
         if celery.VERSION[:2] < _OLDEST:
-            raise ImproperlyConfigured(
+            raise _Refused(
                 f"greenify's pool needs celery {_OLDEST[0]}.{_OLDEST[1]} or later, "
                 f"this is {celery.__version__}"
             )
         for name, setting in _REFUSED.items():
             if options.get(name):
-                raise ImproperlyConfigured(
+                raise _Refused(
                     f"{setting} is for pools of processes: greenify's pool runs all tasks in the worker's "
                     "own process. Leave it out, and have the service manager restart the worker if memory "
                     "grows"
@@ -91,6 +97,8 @@ class TaskPool(BasePool):  # type: ignore[misc]
 
     def register_with_event_loop(self, loop: Any) -> None:
         self._hub = loop
+        # It fires ten timers, and then sleeps for a second although more are due.
+        loop.fire_timers = partial(_fire_timers, loop)
 
     def on_apply(
         self,
@@ -222,6 +230,11 @@ def loaded(patch: LatePatch) -> None:
     global _patch
     _patch = patch
     register_drainer("default")(_Drainer)
+
+
+def _fire_timers(hub: Any, **options: Any) -> Any:
+    """Fire all timers that are due: tasks that a rate limit holds back have one each."""
+    return type(hub).fire_timers(hub, max_timers=len(hub.timer) + 10, **options)
 
 
 def _nothing() -> None:

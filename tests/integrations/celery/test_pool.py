@@ -191,6 +191,29 @@ class TestPlaces:
         )
         assert lines == ["task[1] False"]
 
+    def test_all_timers_of_celerys_loop_that_are_due_are_fired(self) -> None:
+        lines, _ = run(
+            """
+            from kombu.asynchronous import Hub
+            hub, fired = Hub(), []
+            pool = started(1)
+            pool.register_with_event_loop(hub)
+            for number in range(25):
+                hub.call_later(0, fired.append, number)
+            hub.call_later(100, fired.append, "later")
+            delay = hub.fire_timers()
+            # How long it may sleep: two seconds at most, one if it did not know.
+            print(sorted(fired) == list(range(25)), delay)
+            fired.clear()
+            for number in range(25):
+                hub.call_later(0, fired.append, number)
+            next(hub.create_loop())
+            print(sorted(fired) == list(range(25)))
+            hub.close()
+            """
+        )
+        assert lines == ["True 2.0", "True"]
+
     @pytest.mark.parametrize(
         "option, setting",
         [
