@@ -215,7 +215,7 @@ def test_the_waiting_function() -> None:
         native = waiting.wait
         import greenify
         greenify.patch_all()
-        assert greenify.is_patched("psycopg") and waiting.wait is waiting.wait_poll, waiting.wait
+        assert greenify.is_patched("psycopg") and waiting.wait.__wrapped__ is waiting.wait_poll, waiting.wait
         greenify.restore()
         assert waiting.wait is native and psycopg.connection._INTERRUPTED == (KeyboardInterrupt, SystemExit)
         waiting.wait = waiting.wait_select
