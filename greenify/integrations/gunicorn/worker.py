@@ -188,10 +188,14 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
     # Connections.
 
     def _accept(self, listener: Any) -> None:
-        listener.setblocking(True)
+        single = len(self.sockets) == 1
+        listener.setblocking(single)
         name = Listener(listener)
         alone = self.cfg.workers == 1
         while self.alive:
+            if not single:
+                # Who waits for a connection with a place in its hand keeps it from the other listeners.
+                select.select([listener], [], [])
             self._slots.acquire()
             try:
                 client, address = listener.accept()

@@ -126,10 +126,10 @@ def app(environ, start_response):
 class Server(Running):
     """A running gunicorn."""
 
-    def connect(self) -> socket.socket:
+    def connect(self, path: str = "socket") -> socket.socket:
         client = socket.socket(socket.AF_UNIX)
         client.settimeout(TIMEOUT)
-        client.connect(str(self.here / "socket"))
+        client.connect(str(self.here / path))
         return client
 
     def ask(self, path: str) -> str:

@@ -111,6 +111,14 @@ class TestThreads:
                 list(pool.map(server.ask, ["/count"] * 12))
             assert server.ask("/count") == "3"
 
+    def test_the_bound_is_one_for_all_listeners(self, tmp_path: Path) -> None:
+        options = ("--bind", "unix:other", "--worker-connections", "1", "--keep-alive", "600")
+        with serving(tmp_path, *OURS, *options) as server:
+            for path in ("socket", "other", "socket", "other"):
+                with server.connect(path) as client:
+                    client.sendall(GET)
+                    assert one_answer(client)[1].isdigit()
+
     def test_an_error_is_the_request_s_own(self, tmp_path: Path) -> None:
         with serving(tmp_path, *OURS) as server:
             assert "Internal Server Error" in server.ask("/fail")
