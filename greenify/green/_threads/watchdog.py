@@ -21,7 +21,7 @@ from greenify.core.fork import fork_hooks
 from greenify.core.native import start_hidden
 from greenify.green._copies.builtin import builtin_twin
 
-__all__ = ["REPLACED"]
+__all__ = ["GRACE", "REPLACED"]
 
 _dump: Any = faulthandler.dump_traceback
 _native_later: Any = faulthandler.dump_traceback_later
@@ -30,9 +30,9 @@ _native_lock = _thread.allocate_lock
 _write = os.write
 _close = os.close
 
-# How many seconds later the original watchdog comes.  A thread that asks for the interpreter lock has it
-# within some milliseconds; on a busy machine, tenths of a second.
-_GRACE = 0.5
+#: How many seconds later the original watchdog comes.  A thread that asks for the interpreter lock has it
+#: within some milliseconds; on a busy machine, tenths of a second.
+GRACE = 0.5
 
 # And by how much it may come later than that: rather twice than not at all.
 _MARGIN = 0.005
@@ -92,14 +92,14 @@ class _Watchdog:
             while not self._bell.acquire(True, max(0.0, due - _monotonic())) and not self._over:
                 # From here on to the end of the dump the interpreter lock is kept.
                 _native_cancel()
-                if _monotonic() - due < _GRACE + _MARGIN:  # else the original one has been first
+                if _monotonic() - due < GRACE + _MARGIN:  # else the original one has been first
                     self._put(self._dump())
                 if self._leave:
                     os._exit(1)
                 if not self._repeat or self._over:
                     return
                 due = _monotonic() + self._timeout
-                _native_later(self._timeout + _GRACE, *self._options, **self._more)
+                _native_later(self._timeout + GRACE, *self._options, **self._more)
         finally:
             self._running.release()
 
@@ -165,7 +165,7 @@ def dump_traceback_later(
         return
     options = (repeat, file, exit)
     begun = _monotonic()
-    _native_later(timeout + _GRACE, *options, **more)
+    _native_later(timeout + GRACE, *options, **more)
     fd = file if isinstance(file, int) else file.fileno()
     watchdog = _current = _Watchdog(begun, timeout, fd, options, more)
     watchdog.start()

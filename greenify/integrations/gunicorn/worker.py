@@ -22,6 +22,7 @@ from greenlet import getcurrent, greenlet
 from gunicorn import sock as gunicorn_sock
 from gunicorn.workers.base_async import AsyncWorker
 
+from greenify.green._threads.watchdog import GRACE
 from greenify.integrations.gunicorn.connections import (
     PATIENCE,
     Connection,
@@ -148,9 +149,12 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
 
     def _watch(self) -> None:
         """Have the stacks written if nothing calls this again before the master loses its patience."""
-        if self.cfg.timeout:
-            # By a native thread of faulthandler's, which needs no turn of ours and not even the GIL.
-            faulthandler.dump_traceback_later(0.9 * self.cfg.timeout, file=self._log_file())
+        timeout = self.cfg.timeout
+        if timeout:
+            # By a native thread of faulthandler's, which needs no turn of ours and not even the GIL; without
+            # the GIL it comes later, and that, too, has to be before the master does.
+            seconds = max(timeout / 2, min(0.9 * timeout, 0.95 * timeout - GRACE))
+            faulthandler.dump_traceback_later(seconds, file=self._log_file())
 
     def _blocked(self, report: Report) -> None:
         """On a native thread: somebody keeps the worker from notifying the master."""
