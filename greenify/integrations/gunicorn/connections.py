@@ -16,8 +16,10 @@ from time import monotonic
 from types import TracebackType
 from typing import Any
 
+from greenlet import getcurrent
 from gunicorn.http.body import LengthReader
 
+from greenify.core.registry import get_hub
 from greenify.task import Task, spawn
 from greenify.timeout import Timeout
 
@@ -128,7 +130,8 @@ class Head(Timeout):
     Where nothing at all has come after `PATIENCE`, the connection is parked, and the time goes on there.
 
     One object serves all requests of a connection, one after the other: its thread uses it as a context
-    manager, with what `within` returns.
+    manager, with what `within` returns, and calls `cancel` at the end.  One entry among the hub's timers does
+    for many requests: where it comes early it is made anew, which is rarer than a request.
 
     Args:
         connection: whose thread asks for the head.
@@ -139,6 +142,7 @@ class Head(Timeout):
         self.connection = connection
         self._parks = False
         self._rest = inf
+        self._until = inf
 
     def within(self, seconds: float | None) -> Head:
         """Set the time for the next head, in seconds; None for no limit."""
@@ -150,18 +154,38 @@ class Head(Timeout):
 
     def due(self) -> None:
         """Called by the hub: the head has the rest of its time once a part of it has come."""
-        hub = self._hub
-        if hub is not None and self._parks and not self.connection.is_silent:
+        self._entry = None
+        if self._target is None:
+            return  # a request is being answered
+        now = monotonic()
+        if self._until <= now:
+            if not self._parks or self.connection.is_silent:
+                super().due()
+                return
             self._parks = False
-            self._entry = (
-                hub.timers.add(monotonic() + self._rest, self) if self._rest < inf else None
-            )
-        else:
-            super().due()
+            self._until = now + self._rest
+        self._count()
+
+    def wanted(self) -> bool:
+        """Whether what is on its way is for the present head: the one before may have come just in time."""
+        return self._target is not None and self._raised is not None
+
+    def _count(self) -> None:
+        if self._until < inf:
+            if self._hub is None:
+                self._hub = get_hub()
+            self._entry = self._hub.timers.add(self._until, self)
 
     def __enter__(self) -> Head:
         self.connection.waiting = True
-        self.start()
+        self._target = getcurrent()
+        self._until = monotonic() + (self.seconds or 0)
+        entry = self._entry
+        if entry is None:
+            self._count()
+        elif entry[0] > self._until and self._hub is not None:
+            self._hub.timers.cancel(entry)
+            self._count()
         return self
 
     def __exit__(
@@ -170,13 +194,17 @@ class Head(Timeout):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        silenced = super().__exit__(kind, exc, traceback)
+        self._target = None
+        if self._raised is not None:
+            self.cancel()
         connection = self.connection
         connection.waiting = False
         connection.used = True
-        if silenced and self._parks and connection.is_silent:
+        if exc is not self:
+            return False
+        if self._parks and connection.is_silent:
             connection.park()
-        return silenced
+        return True
 
 
 class Parked:

@@ -229,7 +229,7 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
     def _serve(self, connection: Connection, listener: Listener, address: Any) -> None:
         client: Any = connection.sock
         here = getcurrent()
-        self._heads[here] = Head(connection)
+        head = self._heads[here] = Head(connection)
         try:
             client.setblocking(True)
             if self._tls is not None:
@@ -244,6 +244,7 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
             self.handle(listener, client, address)
         finally:
             del self._heads[here]
+            head.cancel()
             client.close()
             self._connections.discard(connection)
             if connection.parked is not None:
