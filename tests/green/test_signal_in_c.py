@@ -141,7 +141,9 @@ def compute(seconds):
 try:
     threading.Thread(target=help, daemon=True).start()
     threading.Thread(target=sit, daemon=True).start()
-    threading.Event().wait(60)
+    for _ in range(600):
+        # A signal that comes just before a wait does not end it, with threads.
+        threading.Event().wait(0.1)
 except KeyboardInterrupt:
     {then}
 """
