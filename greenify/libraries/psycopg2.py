@@ -1,7 +1,16 @@
-"""psycopg2: libpq waits in C; every connection has a native thread of its own.
+"""psycopg2: libpq waits in C: on the hub by psycopg2's wait callback, or on the connection's native thread.
 
-Its wait callback would be cheaper, and breaks what works with threads: COPY, large objects,
-``connect_timeout`` and a connection that several threads share.  Who has set one keeps it, and waits by it.
+The callback is cheaper: no other thread has to run.  Left set it would break what works with threads: COPY,
+large objects, ``connect_timeout``, a connection that several threads share.  So it is set for moments
+(`green._foreign.wait_callbacks`), for the statements of green threads in the main OS thread: ``execute``,
+``commit``, ``rollback``, the fetches of named cursors.  Not for
+
+* what would wait twice in one call of C code, which looks for the callback each time: a BEGIN is a call of
+  its own, and what cannot be taken apart runs natively;
+* texts that the socket's buffer might not hold, for they are sent with the interpreter locked;
+* everything, while some call of psycopg2 runs natively.
+
+Who has set a callback keeps it, and waits by it.
 
 The classes are in C.  Subclasses take their places in the module, so that everything derives from them that
 is derived later; what has been derived before is derived anew.
@@ -10,13 +19,30 @@ is derived later; what has been derived before is derived anew.
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from greenify.green._foreign import hand_over, own_thread, run_back
+from greenify.green._foreign import hand_over, run_back
+from greenify.green._foreign.turns import turns_of
 from greenify.libraries._in_c import derived, rebase
+from greenify.libraries._psycopg2_calls import (
+    at_once,
+    busy,
+    call,
+    ending,
+    entered,
+    executing,
+    iterating,
+    module,
+    of_connection,
+    of_cursor,
+    of_named_cursor,
+    originals,
+    polling,
+    waiting,
+)
 from greenify.libraries.record import Library
 from greenify.libraries.remedies import handed_over, like
 
@@ -25,54 +51,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LIBRARY"]
 
-
-def _call(
-    connection: Any, original: Callable[..., Any], owner: Any, args: Any, kwargs: Any, cancel: bool
-) -> Any:
-    """Call a method of the connection, or of what belongs to it, on the connection's thread."""
-    if connection.async_ or _module().get_wait_callback() is not None:
-        return original(owner, *args, **kwargs)  # it does not wait, or waits in Python
-    thread = own_thread(connection)
-    if not cancel:
-        return thread.call(original, owner, *args, **kwargs)
-    # A cancellation is a connection of its own, and may wait as well.
-    return thread.call_interruptibly(
-        lambda: hand_over(_cancel, connection), original, owner, *args, **kwargs
-    )
-
-
-def _cancel(connection: Any) -> None:
-    if not connection.closed:
-        connection.cancel()
-
-
-def _module() -> Any:
-    return sys.modules["psycopg2._psycopg"]
-
-
-def _of_connection(original: Callable[..., Any], cancel: bool = False) -> Any:
-    def twin(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _call(self, original, self, args, kwargs, cancel)
-
-    return like(original, twin)
-
-
-def _of_cursor(original: Callable[..., Any]) -> Any:
-    def twin(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _call(self.connection, original, self, args, kwargs, True)
-
-    return like(original, twin)
-
-
-def _of_named_cursor(original: Callable[..., Any]) -> Any:
-    """Rows of other cursors have come with the query."""
-
-    def twin(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.name is None:
-            return original(self, *args, **kwargs)
-        return _call(self.connection, original, self, args, kwargs, True)
-
-    return like(original, twin)
+# The twins of the classes that others derive from, which are made before those.
+_made: dict[str, Any] = {}
 
 
 def _copying(original: Callable[..., Any], position: int) -> Any:
@@ -84,7 +64,7 @@ def _copying(original: Callable[..., Any], position: int) -> Any:
             args = (*args[:position], _File.of(file), *args[position + 1 :])
         elif "file" in kwargs:
             kwargs["file"] = _File.of(kwargs["file"])
-        return _call(self.connection, original, self, args, kwargs, True)
+        return call(self.connection, original, (self, *args), kwargs, True)
 
     return like(original, twin)
 
@@ -109,66 +89,91 @@ class _TextFile(_File, io.TextIOBase):
     """Text is decoded, and told by this class."""
 
 
-def _setter(original: Any) -> Any:
+def _setter(original: Any, name: str) -> Any:
     """An attribute, which may take a statement, and waits for the statement of another thread."""
 
     def set_it(self: Any, value: Any) -> None:
-        _call(self, original.__set__, self, (value,), {}, False)
+        if name == "autocommit" and _sends_nothing(self):
+            at_once(self, original.__set__, self, value)
+        else:
+            call(self, original.__set__, (self, value), {}, False)
 
     return property(original.__get__, set_it, doc=original.__doc__)
 
 
-_CONNECTION = (
-    "close", "commit", "rollback", "reset", "set_session", "set_isolation_level", "set_client_encoding",
-    "poll", "tpc_begin", "tpc_prepare", "tpc_commit", "tpc_rollback", "tpc_recover",
-)  # fmt: skip
-_ATTRIBUTES = ("autocommit", "isolation_level", "readonly", "deferrable")
-_CURSOR = ("execute", "executemany", "callproc")
-_NAMED_CURSOR = ("fetchone", "fetchmany", "fetchall", "scroll", "close", "__next__")
-# The twins of the classes that others derive from, which are made before those.
-_made: dict[str, Any] = {}
+def _sends_nothing(connection: Any) -> bool:
+    """Whether there is nothing of the session to be told to the server when ``autocommit`` is set."""
+    if connection.closed:
+        return False
+    return all(value is None for value in map(partial(getattr, connection), _SESSION))
 
+
+_CONNECTION = (
+    "close", "reset", "set_session", "set_isolation_level", "set_client_encoding",
+    "tpc_begin", "tpc_prepare", "tpc_commit", "tpc_rollback", "tpc_recover",
+)  # fmt: skip
+_SESSION = ("isolation_level", "readonly", "deferrable")
+_CURSOR = ("executemany", "callproc")
+_NAMED_CURSOR = ("fetchone", "fetchmany", "fetchall", "scroll", "close")
 _LARGE_OBJECT = ("close", "read", "write", "seek", "tell", "truncate", "unlink", "export")
 
 
 def connection_class(original: Any) -> Any:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        # Nobody else has it yet: who is killed leaves at once.
-        if _module().get_wait_callback() is not None:
+        callback = waiting()
+        if callback.users():
             original.__init__(self, *args, **kwargs)
         else:
-            hand_over(original.__init__, self, *args, **kwargs)
+            # Nobody else has it yet: who is killed leaves at once.
+            hand_over(callback.without(original.__init__), self, *args, **kwargs)
 
     def cursor(self: Any, *args: Any, **kwargs: Any) -> Any:
         if self.cursor_factory is None and len(args) < 2 and kwargs.get("cursor_factory") is None:
-            kwargs["cursor_factory"] = _module().cursor
+            kwargs["cursor_factory"] = module().cursor
         elif self.cursor_factory is None and len(args) >= 2 and args[1] is None:
-            args = (args[0], _module().cursor, *args[2:])
+            args = (args[0], module().cursor, *args[2:])
         return original.cursor(self, *args, **kwargs)
 
     def lobject(self: Any, *args: Any, **kwargs: Any) -> Any:
         if len(args) < 5 and kwargs.get("lobject_factory") is None:
-            kwargs["lobject_factory"] = _module().lobject
-        return _call(self, original.lobject, self, args, kwargs, True)
+            kwargs["lobject_factory"] = module().lobject
+        return call(self, original.lobject, (self, *args), kwargs, True)
 
+    def __enter__(self: Any) -> Any:
+        result = original.__enter__(self)
+        entered.add(turns_of(self, busy))
+        return result
+
+    def __exit__(self: Any, *args: Any) -> Any:
+        entered.discard(turns_of(self, busy))
+        return original.__exit__(self, *args)
+
+    originals["fileno"] = original.fileno
     namespace: dict[str, Any] = {
         "__init__": like(original.__init__, __init__),
+        "__enter__": like(original.__enter__, __enter__),
+        "__exit__": like(original.__exit__, __exit__),
         "cursor": like(original.cursor, cursor),
         "lobject": like(original.lobject, lobject),
         "cancel": handed_over(original.cancel),
+        "poll": polling(original.poll),
+        "commit": ending(original.commit),
+        "rollback": ending(original.rollback),
     }
     for name in _CONNECTION:
-        namespace[name] = _of_connection(getattr(original, name))
-    for name in _ATTRIBUTES:
-        namespace[name] = _setter(getattr(original, name))
+        namespace[name] = of_connection(getattr(original, name))
+    for name in ("autocommit", *_SESSION):
+        namespace[name] = _setter(getattr(original, name), name)
     _made["connection"] = derived(original, namespace)
     return _made["connection"]
 
 
 def cursor_class(original: Any) -> Any:
-    namespace: dict[str, Any] = {name: _of_cursor(getattr(original, name)) for name in _CURSOR}
+    namespace: dict[str, Any] = {name: of_cursor(getattr(original, name)) for name in _CURSOR}
     for name in _NAMED_CURSOR:
-        namespace[name] = _of_named_cursor(getattr(original, name))
+        namespace[name] = of_named_cursor(getattr(original, name))
+    namespace["execute"] = executing(original.execute, original.mogrify)
+    namespace["__next__"] = iterating(original.__next__)
     namespace["copy_expert"] = _copying(original.copy_expert, 1)
     namespace["copy_from"] = _copying(original.copy_from, 0)
     namespace["copy_to"] = _copying(original.copy_to, 0)
@@ -177,19 +182,32 @@ def cursor_class(original: Any) -> Any:
 
 
 def lobject_class(original: Any) -> Any:
+    originals["lobject"] = original
+
     def __init__(self: Any, connection: Any, *args: Any, **kwargs: Any) -> None:
         self._connection = connection
-        original.__init__(self, connection, *args, **kwargs)
+        call(connection, original.__init__, (self, connection, *args), kwargs, True)
+
+    def __del__(self: Any) -> None:
+        # The C code closes it, for which it waits until nobody uses the connection: with the OS thread.
+        connection = getattr(self, "_connection", None)
+        if connection is not None and not self.closed:
+            turns = turns_of(connection, busy)
+            if not turns.try_to_begin():
+                turns.dropped.append(self)
+            else:
+                turns.end()
 
     def on_thread(method: Callable[..., Any]) -> Any:
         def twin(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return _call(self._connection, method, self, args, kwargs, True)
+            return call(self._connection, method, (self, *args), kwargs, True)
 
         return like(method, twin)
 
     namespace: dict[str, Any] = {
         "__slots__": ("_connection",),
         "__init__": like(original.__init__, __init__),
+        "__del__": __del__,
     }
     for name in _LARGE_OBJECT:
         namespace[name] = on_thread(getattr(original, name))
@@ -203,10 +221,10 @@ def replication_connection_class(original: Any) -> Any:
 def replication_cursor_class(original: Any) -> Any:
     def consume_stream(self: Any, consume: Callable[[Any], Any], *args: Any, **kwargs: Any) -> Any:
         method = original.consume_stream
-        return _call(self.connection, method, self, (run_back(consume), *args), kwargs, False)
+        return call(self.connection, method, (self, run_back(consume), *args), kwargs, False)
 
     namespace: dict[str, Any] = {
-        name: _of_cursor(getattr(original, name))
+        name: of_cursor(getattr(original, name))
         for name in ("start_replication_expert", "send_feedback", "read_message")
     }
     namespace["consume_stream"] = like(original.consume_stream, consume_stream)
@@ -216,8 +234,18 @@ def replication_cursor_class(original: Any) -> Any:
 def connect(original: Callable[..., Any]) -> Any:
     def twin(dsn: Any, connection_factory: Any = None, *args: Any, **kwargs: Any) -> Any:
         if connection_factory is None:
-            connection_factory = _module().connection
+            connection_factory = module().connection
         return original(dsn, connection_factory, *args, **kwargs)
+
+    return like(original, twin)
+
+
+def wait_callback(original: Callable[..., Any]) -> Any:
+    """The functions that get and set the user's callback."""
+    originals[original.__name__] = original
+
+    def twin(*args: Any) -> Any:
+        return waiting().outside(original)(*args)
 
     return like(original, twin)
 
@@ -241,7 +269,14 @@ def derive_anew(journal: Journal, module: ModuleType) -> None:
 LIBRARY = Library(
     package="psycopg2",
     tested="2.9.13",
-    replace={"psycopg2._psycopg": {**_CLASSES, "_connect": connect}},
+    replace={
+        "psycopg2._psycopg": {
+            **_CLASSES,
+            "_connect": connect,
+            "get_wait_callback": wait_callback,
+            "set_wait_callback": wait_callback,
+        }
+    },
     finish={"psycopg2._psycopg": derive_anew},
     stays={
         "psycopg2.extensions.encrypt_password": "asks the server where it is told no algorithm: name one",

@@ -1,0 +1,164 @@
+"""Taking turns with an object whose calls run on the hub or on its native thread, as it comes.
+
+The lock of the C code is the OS thread's: two calls of one object on the hub would stop the process in it.  So
+no call may begin before the one before it has ended, wherever that runs.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent
+
+from greenify.green._foreign.calls import alone_at_the_end, inside
+from greenify.green._foreign.own_thread import OwnThread
+from greenify.identity import current_thread_greenlet
+from greenify.locks import Lock
+
+if TYPE_CHECKING:
+    from greenify.green._foreign.wait_callbacks import WaitCallback
+
+__all__ = ["Turns", "turns_of"]
+
+
+class Turns:
+    """Who uses an object: its calls run one after the other, on the hub or on its native thread.
+
+    Args:
+        busy: makes what is raised when a call of the object is made by the thread whose call is under way on
+            the hub (a finaliser can): it would wait for itself.
+
+    Attributes:
+        thread: the native one.  A call on it from `natively`, or without a turn if `begin` says so.
+        dropped: what is to be collected when nobody uses the object.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_busy",
+        "_caller",
+        "_held",
+        "_interrupt",
+        "_lock",
+        "dropped",
+        "thread",
+    )
+
+    def __init__(self, busy: Callable[[], BaseException]) -> None:
+        self._busy = busy
+        self._lock = Lock()
+        # Of the call that is under way on the hub: whose it is, what ends it sooner, what has hit that one.
+        self._caller: Any = None
+        self._interrupt: Callable[[], object] | None = None
+        self._held: BaseException | None = None
+        self.thread = OwnThread()
+        self.dropped: list[Any] = []
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether a call is under way that waits on the hub."""
+        return self._caller is not None
+
+    def begin(self) -> bool:
+        """Wait for the turn, and take it.  Who is killed or interrupted meanwhile has not got it.
+
+        Returns:
+            False if the caller has the turn already, for a call on the native thread that calls back, or if
+            the interpreter is being finalised: call by ``thread.call``, which is made for that.
+        """
+        nesting = self.thread._nesting
+        if alone_at_the_end():
+            if self._caller is not None:
+                raise self._busy()  # it will not go on
+            return False
+        if self._caller is getcurrent():
+            raise self._busy()
+        if inside(nesting) or (nesting and nesting[-1][0] is current_thread_greenlet()):
+            return False
+        self._lock.acquire()
+        return True
+
+    def try_to_begin(self) -> bool:
+        """Take the turn if nobody has it."""
+        return self._lock.acquire(False)
+
+    def end(self) -> None:
+        """Give up the turn.  Any OS thread."""
+        self.dropped.clear()
+        self._lock.release()
+
+    def natively(
+        self,
+        callback: WaitCallback,
+        interrupt: Callable[[], object] | None,
+        function: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+    ) -> Any:
+        """Call ``function(*args, **kwargs)`` on the native thread.
+
+        The caller has the turn, and the end of the call ends it.
+        """
+        call = _Natively(self, callback, function)
+        try:
+            if interrupt is None:
+                return self.thread.call(call, *args, **kwargs)
+            return self.thread.call_interruptibly(interrupt, call, *args, **kwargs)
+        finally:
+            call.leave()
+
+
+class _Natively:
+    """A call on the native thread, which ends the turn: also one that its caller does not wait for."""
+
+    __slots__ = ("__wrapped__", "_begun", "_callback", "_turns")
+
+    def __init__(self, turns: Turns, callback: WaitCallback, function: Callable[..., Any]) -> None:
+        self.__wrapped__ = function
+        self._turns = turns
+        self._callback = callback
+        self._begun = [None]  # taken by the call, or by the caller who has left before that
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            self._begun.pop()
+        except IndexError:
+            return None
+        try:
+            return self._callback.unused(self.__wrapped__, *args, **kwargs)
+        finally:
+            self._turns.end()
+
+    def leave(self) -> None:
+        try:
+            self._begun.pop()
+        except IndexError:
+            return
+        self._turns.end()
+
+
+_turns: dict[int, tuple[weakref.ref[Any], Turns]] = {}
+
+
+def turns_of(owner: object, busy: Callable[[], BaseException]) -> Turns:
+    """The `Turns` of any object that can be referred to weakly: made at the first call, ended with it.
+
+    Nothing is stored in the object.  Any thread may call.
+    """
+    key = id(owner)
+    found = _turns.get(key)
+    if found is None or found[0]() is not owner:
+        if found is not None and _turns.get(key) is found:
+            _turns.pop(key, None)
+        fresh = weakref.ref(owner, partial(_forget, key)), Turns(busy)
+        found = _turns.setdefault(key, fresh)
+    return found[1]
+
+
+def _forget(key: int, reference: weakref.ref[Any]) -> None:
+    found = _turns.get(key)
+    if found is not None and found[0] is reference:
+        _turns.pop(key, None)
