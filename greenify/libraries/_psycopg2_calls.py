@@ -36,6 +36,8 @@ _SHORT = 16 * 1024
 # Of ``connection.status`` and ``connection.poll()``, as psycopg2.extensions has them.
 _READY, _BEGIN = 1, 2
 _POLL_OK, _POLL_WRITE = 0, 2
+# Of ``connection.get_transaction_status()``: libpq waits for nothing.
+_QUIET = frozenset({0, 2, 3})
 
 # Arguments that C code reads without calling anything.
 _PLAIN = frozenset({int, str, type(None)})
@@ -54,7 +56,7 @@ def waiting() -> WaitCallback:
     callback: WaitCallback | None = originals.get("callback")
     if callback is None:
         get, put = originals["get_wait_callback"], originals["set_wait_callback"]
-        callback = originals.setdefault("callback", WaitCallback(get, put, _poll, _lost))
+        callback = originals.setdefault("callback", WaitCallback(get, put, _poll))
     return callback
 
 
@@ -63,11 +65,6 @@ def _poll(connection: Any) -> tuple[int, bool]:
     if state == _POLL_OK:
         return NOTHING
     return originals["fileno"](connection), state == _POLL_WRITE
-
-
-def _lost(connection: Any) -> bool:
-    # Given no result, psycopg2 looks what has become of the connection, and says so as it does natively.
-    return bool(connection.closed)
 
 
 def busy() -> BaseException:
@@ -115,7 +112,9 @@ def call(
     if here is not None:
         result = NOT_YET
         try:
-            result = here(callback, turns, interrupt)
+            # Else it is lost, or in the middle of a COPY that was refused, which libpq ends when it waits itself.
+            if originals["get_transaction_status"](connection) in _QUIET:
+                result = here(callback, turns, interrupt)
         except BaseException:
             turns.end()
             raise

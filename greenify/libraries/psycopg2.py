@@ -148,7 +148,8 @@ def connection_class(original: Any) -> Any:
         entered.discard(turns_of(self, busy))
         return original.__exit__(self, *args)
 
-    originals["fileno"] = original.fileno
+    for name in "fileno", "get_transaction_status":
+        originals[name] = getattr(original, name)
     namespace: dict[str, Any] = {
         "__init__": like(original.__init__, __init__),
         "__enter__": like(original.__enter__, __enter__),

@@ -13,8 +13,8 @@ reads it where nobody else can tell when.  So it is set for moments only:
 
 The C code may look for the callback once in each call.  A call that would wait twice has to be made in two.
 
-The callback must not raise, for the library would drop the connection: what hits the green thread in there is
-held until the call has ended.
+The library drops a connection whose callback raises: what hits the green thread in there is held until the
+call has ended.
 """
 
 from __future__ import annotations
@@ -60,8 +60,7 @@ class WaitCallback:
         get: ``get()`` is the callback that the library has, or None.
         put: ``put(callback)`` gives it one; None takes it away.  Both have to be functions in C.
         poll: ``poll(object)`` lets the library go on, without waiting: it returns the descriptor to wait for,
-            and whether for writing; or `NOTHING` when its answer is there.
-        lost: ``lost(object)`` says whether the library itself is going to tell of what `poll` has raised.
+            and whether for writing; or `NOTHING` when its answer is there.  What it raises is the call's.
     """
 
     __slots__ = (
@@ -69,7 +68,6 @@ class WaitCallback:
         "_collects",
         "_door",
         "_get",
-        "_lost",
         "_natively",
         "_poll",
         "_put",
@@ -82,12 +80,10 @@ class WaitCallback:
         get: Callable[[], Any],
         put: Callable[[Any], object],
         poll: Callable[[Any], tuple[int, bool]],
-        lost: Callable[[Any], bool],
     ) -> None:
         self._get = get
         self._put = put
         self._poll = poll
-        self._lost = lost
         self._callback = self._wait
         self._set = partial(put, self._callback)
         self._reset()
@@ -205,12 +201,7 @@ class WaitCallback:
         closed: OSError | None = None
         deadline: float | None = None
         while True:
-            try:
-                fd, writing = self._poll(owner)
-            except Exception:
-                if self._lost(owner):
-                    return
-                raise
+            fd, writing = self._poll(owner)
             if fd < 0:
                 return
             if closed is not None:
