@@ -112,7 +112,7 @@ def call(
     if here is not None:
         result = NOT_YET
         try:
-            # Else it is lost, or in the middle of a COPY that was refused, which libpq ends when it waits itself.
+            # Else it is lost, or in a COPY that was refused, which libpq ends where it waits itself.
             if originals["get_transaction_status"](connection) in _QUIET:
                 result = here(callback, turns, interrupt)
         except BaseException:

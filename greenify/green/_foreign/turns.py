@@ -1,7 +1,7 @@
 """Taking turns with an object whose calls run on the hub or on its native thread, as it comes.
 
-The lock of the C code is the OS thread's: two calls of one object on the hub would stop the process in it.  So
-no call may begin before the one before it has ended, wherever that runs.
+The lock of the C code is the OS thread's: two calls of one object on the hub would stop the process in it.
+So no call may begin before the one before it has ended, wherever that runs.
 """
 
 from __future__ import annotations
