@@ -188,13 +188,12 @@ assert result(start(ask, first)) == b"2\\n"
 def timed():
     try:
         with greenify.Timeout(0.01):
-            first.polls = 0
             ask(first, lambda: start(task.kill, ZeroDivisionError("second")))
     except ZeroDivisionError as exc:
         return exc
 task = start(timed)
-until(lambda: first.polls > 3)
-first.other.send(b"3\n")
+until(lambda: type(turns_of(first, Busy)._held) is ZeroDivisionError)
+first.other.send(b"3\\n")
 exc = result(task)
 assert type(exc.__context__) is greenify.Timeout
 
