@@ -15,6 +15,7 @@ import click
 from celery.backends.asynchronous import greenletDrainer, register_drainer
 from celery.concurrency.base import BasePool
 from celery.exceptions import ImproperlyConfigured
+from celery.signals import worker_ready
 from celery.utils.log import get_logger
 from celery.worker import state
 
@@ -91,6 +92,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
 
     def on_start(self) -> None:
         self._watch = Watch()
+        worker_ready.connect(_keep_to_loop)
         if _patch is not None and _patch.made and not self._said:
             self._said = True
             _tell(_patch)
@@ -230,6 +232,18 @@ def loaded(patch: LatePatch) -> None:
     global _patch
     _patch = patch
     register_drainer("default")(_Drainer)
+
+
+def _keep_to_loop(sender: Any, **_: Any) -> None:
+    """Have only the loop of `sender`, celery's consumer, talk to the broker.
+
+    After a lost connection each task that is acknowledged raises the prefetch count again, from the thread it
+    has run in.  That waits for an answer, which somebody else may read who waits for one.
+    """
+    name = "_restore_prefetch_count_after_connection_restart"
+    restore = getattr(type(sender), name, None)
+    if restore is not None:
+        setattr(sender, name, partial(sender.call_soon, restore, sender))
 
 
 def _fire_timers(hub: Any, **options: Any) -> Any:

@@ -28,6 +28,13 @@ app.conf.update(
     beat_schedule={"tick": {"task": "tick", "schedule": 0.1}},
     worker_pool=os.environ.get("POOL"),
 )
+if "VISIBILITY" in os.environ:
+    # On Redis: after so many seconds a message that nobody has acknowledged is given out again.
+    app.conf.broker_transport_options = {
+        "visibility_timeout": float(os.environ["VISIBILITY"]),
+        "unacked_restore_interval": 0.2,
+        "unacked_restore_throttle": 1,
+    }
 
 gates: dict[str, threading.Event] = defaultdict(threading.Event)
 inside: dict[str, int] = defaultdict(int)

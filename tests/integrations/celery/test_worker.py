@@ -8,13 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integrations.celery.workers import POOL, Broker, Worker, broker_of, working
+from tests.integrations.celery.workers import POOL, Between, Broker, Worker, broker_of, working
 from tests.libraries.servers import Server
 from tests.support import child_env
 
@@ -252,21 +253,50 @@ class TestEnds:
 
 
 class TestOthers:
-    def test_a_killed_worker_loses_no_task(
-        self, redis: Server, rabbitmq: Server, tmp_path: Path
-    ) -> None:
+    def test_a_killed_worker_loses_no_task(self, app: Any, broker: Broker, tmp_path: Path) -> None:
+        gate = tmp_path / "gate"
+        # RabbitMQ notices that the worker is gone, Redis only that it is silent.
+        env = {"VISIBILITY": "3"} if broker.url.startswith("redis") else {}
+        options = (*OURS, "-c", "50")
+        with working(tmp_path, broker, *options, app=app) as worker:
+            results = [worker.send("hold", str(gate), number) for number in range(100)]
+            worker.until(r"holds \d+", 50)
+            worker.process.kill()
+            worker.process.wait()
+        gate.touch()
+        with working(tmp_path, broker, *options, queue=worker.queue, env=env, app=app) as other:
+            assert [result.get(timeout=60) for result in results] == list(range(100))
+            assert other.stop() == 0
+
+    def test_a_lost_connection(self, redis: Server, rabbitmq: Server, tmp_path: Path) -> None:
+        """What is not acknowledged comes again, and all acknowledge at once over the new connection."""
         broker = broker_of("rabbitmq", redis, rabbitmq)
         gate = tmp_path / "gate"
-        with broker.client() as app:
-            with working(tmp_path, broker, *OURS, "-c", "50", app=app) as worker:
-                results = [worker.send("hold", str(gate), number) for number in range(100)]
-                worker.until(r"holds \d+", 50)
-                worker.process.kill()
-                worker.process.wait()
+        options = (*OURS, "-c", "50")
+        between = Between(rabbitmq.port)
+        with (
+            closing(between),
+            broker.client() as app,
+            working(tmp_path, broker.by_way_of(between.port), *options, app=app) as worker,
+        ):
+            # These have been acknowledged and go on.  Until they end, celery reduces the prefetch count.
+            others = [worker.send("wait", "others") for _ in range(30)]
+            until(lambda: worker.ask("count", "others") == 30)
+            results = [worker.send("hold", str(gate), number) for number in range(100)]
+            worker.until(r"holds \d+", 20)
+            between.cut()
+            worker.until("Connection to broker lost")
+            worker.until("Connected to amqp", 2)
+            # They were told to end, and run anew.
+            worker.until(r"holds \d+", 40)
             gate.touch()
-            with working(tmp_path, broker, *OURS, "-c", "50", queue=worker.queue, app=app) as other:
-                assert [result.get(timeout=60) for result in results] == list(range(100))
-                assert other.stop() == 0
+            assert [result.get(timeout=60) for result in results] == list(range(100))
+            worker.send("open_gate", "others")
+            assert {result.get(timeout=60) for result in others} == {"went on"}
+            assert worker.control("ping") == {"ok": "pong"}
+            until(lambda: worker.waiting() == 0)
+            assert worker.control("stats")["pool"]["running"] == 0
+            assert worker.stop() == 0
 
     def test_the_pool_of_threads_under_the_launcher(
         self, redis_app: Any, on_redis: Broker, tmp_path: Path

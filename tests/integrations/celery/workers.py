@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
+import socket
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,10 @@ class Broker:
             "PYTHONWARNINGS": "",
         }
 
+    def by_way_of(self, port: int) -> Broker:
+        """The same broker, at another port."""
+        return replace(self, url=re.sub(r"(127\.0\.0\.1):\d+", rf"\1:{port}", self.url))
+
     @contextmanager
     def client(self) -> Iterator[Any]:
         """A client of celery's, in the process of the test."""
@@ -54,6 +61,58 @@ def broker_of(kind: str, redis: Server, rabbitmq: Server | None) -> Broker:
     if rabbitmq is None or kind == "redis":
         return Broker(f"redis://127.0.0.1:{redis.port}/0", backend)
     return Broker(f"amqp://guest:guest@127.0.0.1:{rabbitmq.port}//", backend)
+
+
+class Between:
+    """Stands between a worker and its broker, and can cut the connections.
+
+    Args:
+        port: of the broker.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._broker = port
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._broker))
+                self._open += [near, far]
+                for ends in ((near, far), (far, near)):
+                    self._threads.append(threading.Thread(target=self._pass_on, args=ends))
+                    self._threads[-1].start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := source.recv(65536):
+                sink.sendall(piece)
+        _shut(sink)
+
+    def cut(self) -> None:
+        """End all connections; new ones are taken."""
+        for sock in tuple(self._open):
+            _shut(sock)
+
+    def close(self) -> None:
+        _shut(self._listener)
+        self._threads[0].join()
+        self.cut()
+        for thread in self._threads[1:]:
+            thread.join()
+        for sock in (self._listener, *self._open):
+            sock.close()
+
+
+def _shut(sock: socket.socket) -> None:
+    # It may have ended already.
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 class Worker(Running):
