@@ -124,6 +124,34 @@ def _patch_hub(journal: Journal, hub: ModuleType) -> None:
     )
 
 
+def _patch_os(journal: Journal, module: ModuleType) -> None:
+    """Have gevent's loop not reap the children of ``gevent.fork``: our ``os.waitpid`` waits for them.
+
+    gevent's own one, which knows of those, does not take the place of ours.
+    """
+    if "os" not in journal.names():
+        return
+    replace: dict[str, Any] = {
+        name: _calling(getattr(module, name), getattr(module, plain))
+        for name, plain in (("fork", "fork_gevent"), ("forkpty", "forkpty_gevent"))
+        if hasattr(module, name)
+    }
+    patches = [Patch(module, replace=replace)]
+    package: Any = sys.modules["gevent"]
+    if getattr(package, "fork", None) is module.fork:
+        # Taken from there before we were.
+        patches.append(Patch(package, replace={"fork": replace["fork"]}))
+    journal.apply("gevent", patches)
+
+
+def _calling(function: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def calling(*args: Any, **kwargs: Any) -> Any:
+        return other(*args, **kwargs)
+
+    return calling
+
+
 def _patch_state(journal: Journal, state: ModuleType) -> None:
     saved: dict[str, dict[str, Any]] = state.saved
 
@@ -181,6 +209,7 @@ def finish(journal: Journal) -> None:
     for name in ("gevent._hub_local", "gevent._abstract_linkable"):
         when_imported(journal, name, lambda _: None, during=partial(_native_thread, journal))
     when_imported(journal, "gevent.hub", partial(_patch_hub, journal))
+    when_imported(journal, "gevent.os", partial(_patch_os, journal))
     when_imported(journal, "gevent.monkey._state", partial(_patch_state, journal))
     when_imported(journal, "gevent.monkey", partial(_patch_monkey, journal))
     when_imported(journal, "gevent", partial(_use_our_loop, journal))

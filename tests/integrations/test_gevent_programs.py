@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -103,31 +106,71 @@ def test_huey(tmp_path: Path) -> None:
         assert result.stdout == "[True, True]\n"
 
 
-LOCUST_OPTIONS = "-f program.py --headless -u 5 -r 5 -t 3s -H http://127.0.0.1:1 --only-summary"
+# Its users run in two processes, five in each; all of a process have to wait at once.
+LOCUST_OPTIONS = "-f program.py --headless -u 10 -r 10 -t 5s --processes 2 --only-summary --csv out"
 LOCUST = """
 import threading
-from locust import User, constant, task
+from locust import FastHttpUser, HttpUser, constant, task
 barrier = threading.Barrier(5)
-class Person(User):
+class Person(HttpUser):
+    fixed_count = 4
     wait_time = constant(1000)
     @task
     def meet(self):
+        self.client.get("/requests")
+        barrier.wait(30)
+        print("met", flush=True)
+class Quick(FastHttpUser):
+    fixed_count = 6
+    wait_time = constant(1000)
+    @task
+    def meet(self):
+        self.client.get("/quick")
         barrier.wait(30)
         print("met", flush=True)
 """
 
 
+class Answering(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
 @pytest.mark.skipif(find_spec("locust") is None, reason="needs locust: pip install locust")
 def test_locust(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(LOCUST)
-    done = subprocess.run(
-        [sys.executable, "-m", "greenify", "-m", "locust", *shlex.split(LOCUST_OPTIONS)],
-        cwd=tmp_path,
-        env=child_env(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            done = subprocess.run(
+                [
+                    *(sys.executable, "-m", "greenify", "-m", "locust"),
+                    *shlex.split(LOCUST_OPTIONS),
+                    *("-H", f"http://127.0.0.1:{server.server_port}"),
+                    *("--master-port", str(port), "--master-bind-port", str(port)),
+                ],
+                cwd=tmp_path,
+                env=child_env(),
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+        finally:
+            server.shutdown()
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("met\n") == 5, done.stderr
+    assert done.stdout.count("met\n") == 10, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr, done.stderr
+    rows = (tmp_path / "out_stats.csv").read_text().splitlines()
+    # Name, requests, failures.
+    counts = {row.split(",")[1]: row.split(",")[2:4] for row in rows[1:]}
+    assert counts["/requests"] == ["4", "0"] and counts["/quick"] == ["6", "0"], rows

@@ -135,6 +135,30 @@ print(all(greenify.is_patched(name) for name in greenify.ORDER))
     assert out == "['json']\nTrue False\nTrue\nTrue\n"
 
 
+@in_any_order
+def test_its_children_can_be_waited_for(first: str) -> None:
+    """Its loop would reap them, and ``os.waitpid`` find none."""
+    run(f"""{first}
+import gevent, gevent.os, os
+ends = (lambda pid: os.waitpid(pid, 0)), (lambda pid: gevent.os.waitpid(pid, 0)), (lambda pid: os.wait())
+for fork in (gevent.fork, gevent.os.fork):
+    for end in ends:
+        reader, writer = os.pipe()
+        child = fork()
+        if not child:
+            os._exit(3)
+        os.close(writer)
+        assert os.read(reader, 1) == b""  # it has ended
+        os.close(reader)
+        gevent.sleep(0.01)  # gevent's loop has had its turn
+        assert end(child) == (child, 3 << 8)
+watched = gevent.os.fork_and_watch()
+if not watched:
+    os._exit(4)
+assert gevent.os.waitpid(watched, 0) == (watched, 4 << 8)
+""")
+
+
 def test_what_is_left_out_gevent_may_patch() -> None:
     out = run("""
 import greenify; greenify.patch_all(skip=["subprocess"])
