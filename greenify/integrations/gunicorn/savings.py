@@ -77,8 +77,10 @@ def _finishing(finish_body: Any) -> Any:
             body = self.mesg.body
             if body.__class__ is Body:
                 reader = body.reader
-                if reader.__class__ is LengthReader and reader.length == 0 and not body.failed:
-                    return True  # what there was has been read, or there was nothing
+                if reader.__class__ is LengthReader and reader.length == 0:
+                    # What there was has been read, or there was nothing.  gunicorn 26 notes no failures.
+                    if not getattr(body, "failed", False):
+                        return True
         return finish_body(self, *args, **kwargs)
 
     return finish

@@ -249,10 +249,14 @@ class _Unread:
         self.data = data
         self.asked = 0
 
-    def read(self, size: int, **_options: object) -> bytes:
+    def read(self, size: int | None = None, **_options: object) -> bytes:
         self.asked += 1
+        size = len(self.data) if size is None else size
         data, self.data = self.data[:size], self.data[size:]
         return data
+
+    def unread(self, data: bytes) -> None:
+        self.data = data + self.data
 
 
 @pytest.mark.skipif(
@@ -268,15 +272,20 @@ def test_what_is_left_of_a_body_is_discarded(length: int, read: int) -> None:
         messages = _Messages(reading)
         messages.unreader = unread  # type: ignore[attr-defined]
         assert reading.read(read) == b"x" * min(read, length)
-        assert finish(messages) is True
+        # Before 26, gunicorn's says nothing.
+        assert finish(messages) in (True, None)
         assert unread.data == b"GET"
         asked = unread.asked
-        assert finish(messages) is True
+        assert finish(messages) in (True, None)
         assert unread.asked == asked
-        reading.failed = True  # nobody knows where the next request begins
-        assert finish(messages) is False
+        if hasattr(reading, "failed"):
+            reading.failed = True  # nobody knows where the next request begins
+            assert finish(messages) is False
+            if finish is not plain:
+                del reading.failed  # as before gunicorn 27
+                assert finish(messages) is True
         messages.mesg = None
-        assert finish(messages) is True
+        assert finish(messages) in (True, None)
 
 
 def test_errors_are_written_where_the_log_goes_at_that_time(
