@@ -20,6 +20,10 @@ __all__ = ["plugin"]
 
 _OPTION = "--greenify"
 _FAIL_BLOCKED = "--greenify-fail-blocked"
+_NOT_PATCHED = (
+    f"not patched, so {_FAIL_BLOCKED} can fail no tests but those with @pytest.mark.greenify; "
+    f"{_OPTION} patches the run"
+)
 _late = pytest.StashKey[list[str]]()
 _watch: pytest.StashKey[tuple[Watch, list[Report]]] = pytest.StashKey()
 _block = pytest.StashKey[AbstractContextManager[None]]()
@@ -93,10 +97,14 @@ class Plugin:
             watch.stop()
 
     def pytest_report_header(self, config: pytest.Config) -> list[str]:
-        """Say that the run is patched, and what was out of reach."""
+        """Say that the run is patched, and what was out of reach; or that a watch has nothing to see."""
         late = config.stash.get(_late, None)
         if late is None:
-            return []
+            if _watch not in config.stash:
+                return []
+            from greenify.patches import changes
+
+            return [] if changes() else [f"greenify: {_NOT_PATCHED}"]
         from greenify._version import __version__
 
         return [f"greenify: {__version__}, patched", *late]
@@ -106,10 +114,19 @@ class Plugin:
         """Patch for one test that is marked; what ``--greenify`` has patched stays as it is."""
         marker = item.get_closest_marker("greenify")
         if marker is not None:
+            from greenify.errors import PatchError
             from greenify.patches import patched
 
-            block = patched(*marker.args, **marker.kwargs)
-            block.__enter__()
+            try:
+                block = patched(*marker.args, **marker.kwargs)
+                block.__enter__()
+            except (PatchError, TypeError) as exc:
+                # What is wrong stands in the marker, not here.
+                pytest.fail(
+                    f"@pytest.mark.greenify: {type(exc).__name__}: {exc}\n"
+                    "Its arguments are those of greenify.patched(): only=[...] or skip=[...], of patches.",
+                    pytrace=False,
+                )
             item.stash[_block] = block
 
     @pytest.hookimpl(wrapper=True)

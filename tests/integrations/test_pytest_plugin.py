@@ -155,11 +155,27 @@ def test_with_several_workers(tmp_path: Path) -> None:
 
 def test_a_wrong_argument_fails_the_run_clearly(tmp_path: Path) -> None:
     (tmp_path / "test_wrong.py").write_text(
-        "import pytest\n@pytest.mark.greenify(only=['tyme'])\ndef test_wrong():\n    pass\n"
+        "import pytest\n"
+        "@pytest.mark.greenify(only=['tyme'])\ndef test_patch():\n    pass\n"
+        "@pytest.mark.greenify(onyl=['time'])\ndef test_keyword():\n    pass\n"
+        "@pytest.mark.greenify('time')\ndef test_position():\n    pass\n"
     )
     output = run_pytest(tmp_path, "test_wrong.py", code=os.EX_OK + 1)
-    assert "UnknownPatchError" in output
-    assert "1 error" in output or "1 failed" in output
+    assert "@pytest.mark.greenify: UnknownPatchError: " in output
+    assert "@pytest.mark.greenify: TypeError: " in output and "'onyl'" in output
+    assert output.count("Its arguments are those of greenify.patched()") == 3
+    assert "pytest_plugin.py" not in output  # where it was found out is of no use
+    assert "3 errors" in output
+
+
+def test_a_watch_that_has_nothing_to_see_is_told(tmp_path: Path) -> None:
+    told = "not patched, so --greenify-fail-blocked can fail no tests"
+    watch = "--greenify-fail-blocked=60"
+    some = ("-k", "test_marked or test_patched", watch)
+    output = run_pytest(tmp_path, *some, "--deselect", "test_program.py::test_patched")
+    assert told in output and "--greenify patches the run" in output
+    assert told not in run_pytest(tmp_path, *some, "--greenify")
+    assert told not in run_pytest(tmp_path, *some, launcher=("-m", "greenify"))
 
 
 def test_a_test_that_keeps_the_loop_fails(tmp_path: Path) -> None:
