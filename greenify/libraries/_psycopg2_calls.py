@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,7 +17,6 @@ __all__ = [
     "busy",
     "call",
     "ending",
-    "entered",
     "executing",
     "iterating",
     "module",
@@ -44,8 +42,6 @@ _PLAIN = frozenset({int, str, type(None)})
 
 # The C functions that are needed besides those that the twins are made of, by name.
 originals: dict[str, Any] = {}
-# What belongs to the connections that are inside of ``with connection:``.
-entered: weakref.WeakSet[Turns] = weakref.WeakSet()
 
 
 def module() -> Any:
@@ -54,17 +50,17 @@ def module() -> Any:
 
 def waiting() -> WaitCallback:
     callback: WaitCallback | None = originals.get("callback")
-    if callback is None:
-        get, put = originals["get_wait_callback"], originals["set_wait_callback"]
-        callback = originals.setdefault("callback", WaitCallback(get, put, _poll))
-    return callback
+    return callback or originals.setdefault("callback", _make())
 
 
-def _poll(connection: Any) -> tuple[int, bool]:
-    state = originals["poll"](connection)
-    if state == _POLL_OK:
-        return NOTHING
-    return originals["fileno"](connection), state == _POLL_WRITE
+def _make() -> WaitCallback:
+    poll, fileno = originals["poll"], originals["fileno"]
+
+    def poll_it(connection: Any) -> tuple[int, bool]:
+        state = poll(connection)
+        return NOTHING if state == _POLL_OK else (fileno(connection), state == _POLL_WRITE)
+
+    return WaitCallback(originals["get_wait_callback"], originals["set_wait_callback"], poll_it)
 
 
 def busy() -> BaseException:
@@ -190,7 +186,7 @@ def executing(original: Callable[..., Any], mogrify: Callable[..., Any]) -> Any:
                     begin = originals["lobject"]
                     if callback.call(turns, interrupt, begin, connection, 1, "n") is NOT_YET:
                         return NOT_YET
-                elif turns in entered:
+                elif turns.entered:
                     return NOT_YET
             return callback.call(turns, interrupt, original, self, statement)
 

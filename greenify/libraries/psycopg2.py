@@ -32,7 +32,6 @@ from greenify.libraries._psycopg2_calls import (
     busy,
     call,
     ending,
-    entered,
     executing,
     iterating,
     module,
@@ -141,11 +140,11 @@ def connection_class(original: Any) -> Any:
 
     def __enter__(self: Any) -> Any:
         result = original.__enter__(self)
-        entered.add(turns_of(self, busy))
+        turns_of(self, busy).entered = True
         return result
 
     def __exit__(self: Any, *args: Any) -> Any:
-        entered.discard(turns_of(self, busy))
+        turns_of(self, busy).entered = False
         return original.__exit__(self, *args)
 
     for name in "fileno", "get_transaction_status":

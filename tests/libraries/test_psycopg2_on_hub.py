@@ -190,28 +190,6 @@ class TestOnTheHub:
             server,
         )
 
-    def test_the_end_while_a_thread_waits(self, server: Server) -> None:
-        """Its statement is never answered: who uses the connection at the end is told so."""
-        out = check(
-            """
-    import atexit
-    used, observer = connect(autocommit=True), connect(autocommit=True)
-    threading.Thread(target=rows, args=(used, SLEEP.format(3)), daemon=True).start()
-    until(lambda: sees(observer, RUNNING))
-    class Late:
-        def __del__(self, rows=rows, print=print, used=used):
-            try:
-                rows(used, "select 1")
-            except Exception as exc:
-                print(type(exc).__name__)
-    sys.late = Late()
-    print("end")
-            """,
-            "patch_all",
-            server,
-        )
-        assert out in ("end\nProgrammingError\n", "end\n")
-
 
 class TestTheSame:
     def test_texts_and_arguments(self, server: Server) -> None:
@@ -368,6 +346,20 @@ class TestTheSame:
             Thread(lost, first, first.cursor().execute, "select 1").end()
         else:
             Thread(lost, first, getattr(first, function)).end()
+            """,
+            server,
+        )
+
+    def test_at_exit(self, server: Server) -> None:
+        """The connection that a daemon thread waits for can be used when its statement has been answered."""
+        same(
+            """
+    import atexit
+    used, observer = connect(autocommit=True), connect(autocommit=True)
+    atexit.register(lambda: print(rows(used, "select 7")))
+    threading.Thread(target=rows, args=(used, SLEEP.format(0.5)), daemon=True).start()
+    until(lambda: sees(observer, RUNNING))
+    print("end")
             """,
             server,
         )

@@ -7,6 +7,7 @@
 | `hand_over_interruptibly` | the same, of an object that can be told to end its call |
 | `compute`, `compute_with` | one that computes: the same, with as many at a time as there are processors |
 | `OwnThread`, `own_thread` | the calls of one object: a native thread of its own runs them all |
+| `wait_callbacks` | a C library that calls a function where it would wait: its calls run on the hub |
 | `run_back` | a Python function that C code calls meanwhile: it runs in the thread of the caller |
 | `library_threads` | a thread of a library that lives in C is a native one |
 

@@ -34,6 +34,7 @@ class Turns:
     Attributes:
         thread: the native one.  A call on it from `natively`, or without a turn if `begin` says so.
         dropped: what is to be collected when nobody uses the object.
+        entered: for whom it belongs to.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class Turns:
         "_interrupt",
         "_lock",
         "dropped",
+        "entered",
         "thread",
     )
 
@@ -56,6 +58,7 @@ class Turns:
         self._held: BaseException | None = None
         self.thread = OwnThread()
         self.dropped: list[Any] = []
+        self.entered = False
 
     @property
     def on_hub(self) -> bool:
@@ -69,16 +72,20 @@ class Turns:
             False if the caller has the turn already, for a call on the native thread that calls back, or if
             the interpreter is being finalised: call by ``thread.call``, which is made for that.
         """
-        nesting = self.thread._nesting
+        lock = self._lock
+        if not lock.locked():
+            lock.acquire()  # nobody else uses it, so that all the questions below are answered
+            return True
         if alone_at_the_end():
             if self._caller is not None:
                 raise self._busy()  # it will not go on
             return False
         if self._caller is getcurrent():
             raise self._busy()
+        nesting = self.thread._nesting
         if inside(nesting) or (nesting and nesting[-1][0] is current_thread_greenlet()):
             return False
-        self._lock.acquire()
+        lock.acquire()
         return True
 
     def try_to_begin(self) -> bool:
@@ -87,7 +94,8 @@ class Turns:
 
     def end(self) -> None:
         """Give up the turn.  Any OS thread."""
-        self.dropped.clear()
+        if self.dropped:
+            self.dropped.clear()
         self._lock.release()
 
     def natively(

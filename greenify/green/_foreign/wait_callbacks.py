@@ -49,6 +49,8 @@ NOTHING: Final = -1, False
 # message looks again after so many seconds.
 _LOOK_AGAIN = 0.05
 
+_POLLIN, _POLLOUT = select.POLLIN, select.POLLOUT
+
 # Calls something with nothing of Python in between: see `WaitCallback.call`.
 _apply: Callable[[Any], Any] = partial.__call__
 
@@ -86,15 +88,18 @@ class WaitCallback:
         self._poll = poll
         self._callback = self._wait
         self._set = partial(put, self._callback)
-        self._reset()
-        fork_hooks.append(self._reset)
-
-    def _reset(self) -> None:
-        # Also in a forked child, which has none of the other threads.
         self._door = _native_lock()  # held during a window
         self._natively = 0  # calls under way outside of windows
         self._window: Turns | None = None
         self._collects = False
+        fork_hooks.append(self._forked)
+
+    def _forked(self) -> None:
+        # The child has none of the other threads.  One of them may have been the one with the window.
+        if self._window is not None:
+            self._close()
+        self._door = _native_lock()
+        self._natively = 0
 
     def users(self) -> bool:
         """Whether the program has set a callback of its own."""
@@ -185,27 +190,23 @@ class WaitCallback:
 
     def _close(self) -> None:
         self._window = None
-        if self._get() is self._callback:
-            self._put(None)
+        self._put(None)
         if self._collects:
             gc.enable()
         self._door.release()
 
     def _wait(self, owner: Any) -> None:
         turns = self._window
-        if turns is None or not registry.is_main_thread():
+        if turns is None or turns._caller is not getcurrent():
             # Called for an object that is not ours: one from before the patch.
             self._wait_natively(owner)
             return
         self._close()
-        closed: OSError | None = None
+        poll = self._poll
+        fd, writing = poll(owner)
         deadline: float | None = None
-        while True:
-            fd, writing = self._poll(owner)
-            if fd < 0:
-                return
-            if closed is not None:
-                raise closed
+        while fd >= 0:
+            closed: OSError | None = None
             try:
                 _wait_for(fd, writing, deadline)
             except BaseException as exc:
@@ -214,7 +215,11 @@ class WaitCallback:
                     closed = exc
                 else:
                     _hold(turns, exc)
-            deadline = _monotonic() + _LOOK_AGAIN
+            fd, writing = poll(owner)
+            if fd >= 0:
+                if closed is not None:
+                    raise closed
+                deadline = _monotonic() + _LOOK_AGAIN
 
     def _wait_natively(self, owner: Any) -> None:
         while True:
@@ -226,7 +231,7 @@ class WaitCallback:
 
 def _wait_for(fd: int, writing: bool, deadline: float | None) -> None:
     """Wait on a descriptor of the library's, once; it may have become another file's meanwhile."""
-    mask = select.POLLOUT if writing else select.POLLIN
+    mask = _POLLOUT if writing else _POLLIN
     if alone(getcurrent().hub, fd, mask, deadline) is None:  # type: ignore[attr-defined]
         core.wait(fd, writing, deadline)
 

@@ -273,6 +273,18 @@ kept = weakref.ref(kept)
 turns.end()
 assert kept() is None
 
+# When the interpreter is being finalised, who waits on the hub will not go on.
+from greenify.green._foreign import turns as module
+running = start(ask, first)
+until(lambda: turns.on_hub)
+at_the_end, module.alone_at_the_end = module.alone_at_the_end, lambda: True
+try:
+    turns.begin()
+except Busy:
+    module.alone_at_the_end = at_the_end
+first.other.send(b"4\\n")
+assert result(running) == b"4\\n" and module.alone_at_the_end is at_the_end
+
 # The thread whose call is under way would wait for itself.
 def itself(*args):
     wait_callbacks._wait_for = wait
