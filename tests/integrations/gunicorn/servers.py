@@ -148,12 +148,14 @@ def serving(
     program: str = PROGRAM,
     bind: str = "unix:socket",
     env: dict[str, str] | None = None,
+    launcher: tuple[str, ...] = (),
 ) -> Iterator[Server]:
     """Run gunicorn with `program` until the end of the block; its worker is up when the block begins."""
     (here / "program.py").write_text(program)
     # gunicorn's control socket is in the home directory.
     command = [
         sys.executable,
+        *launcher,
         "-m",
         "gunicorn",
         "--bind",

@@ -195,24 +195,6 @@ class TestSurroundings:
                 while not statsd.recv(4096).startswith(b"gunicorn.requests:1"):
                     pass
 
-    def test_hooks(self, tmp_path: Path) -> None:
-        hooks = {
-            "post_fork": "server, worker",
-            "post_worker_init": "worker",
-            "pre_request": "worker, request",
-            "post_request": "worker, request, environ, response",
-            "worker_exit": "server, worker",
-        }
-        lines = ["def say(name):", "    print('hook', name, flush=True)"]
-        for name, arguments in hooks.items():
-            lines += [f"def {name}({arguments}):", f"    say({name!r})"]
-        (tmp_path / "gunicorn.conf.py").write_text("\n".join(lines))
-        with serving(tmp_path, *OURS) as server:
-            server.ask("/")
-            server.until("hook post_request")
-            assert server.stop() == 0
-            assert re.findall(r"hook (\w+)", server.log) == list(hooks)
-
     def test_the_thread_of_a_request(self, tmp_path: Path) -> None:
         program = PROGRAM.replace(
             "return path",
