@@ -206,6 +206,20 @@ class TestSlowClients:
                 time.sleep(0.05)  # longer than keep-alive in all
             assert one_answer(client)[1].isdigit()
 
+    @pytest.mark.parametrize("kind", [b"Content-Length: 6", b"Transfer-Encoding: chunked"])
+    def test_one_that_takes_longer_for_a_body_than_the_time_out(
+        self, tmp_path: Path, kind: bytes
+    ) -> None:
+        body = b"abcdef" if kind.startswith(b"C") else b"6\r\nabcdef\r\n0\r\n\r\n"
+        options = ("--timeout", "1", "--keep-alive", "1")
+        with serving(tmp_path, *OURS, *options) as server, server.connect() as client:
+            client.sendall(b"POST /read HTTP/1.1\r\nHost: a\r\n" + kind + b"\r\n\r\n")
+            for byte in body:
+                client.sendall(bytes([byte]))
+                time.sleep(2.4 / len(body))
+            assert one_answer(client)[1] == b"b'abcdef'"
+            assert "WORKER TIMEOUT" not in server.log
+
     def test_one_that_says_nothing_is_closed(self, tmp_path: Path) -> None:
         with serving(tmp_path, *OURS, "--timeout", "2") as server, server.connect() as client:
             client.sendall(b"GET / HT")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,65 @@ def test_flask_socketio_on_gunicorn(tmp_path: Path) -> None:
     env = {"HOME": str(tmp_path)}
     with hosting(tmp_path, (), *command, program=FLASK_SOCKETIO, env=env) as host:
         check_clients(host.port, "websocket", ("greenify",))
+        assert host.stop() == 0, host.log
+
+
+FLASK_SOCK = f"""
+import os, threading, time
+from flask import Flask
+from flask_sock import Sock
+app = Flask(__name__)
+app.config["SOCK_SERVER_OPTIONS"] = {{"ping_interval": 0.05}}
+sock = Sock(app)
+barrier = threading.Barrier({MANY})
+
+@sock.route("/meet")
+def meet(ws):
+    while True:
+        text = ws.receive()
+        barrier.wait(60)
+        time.sleep(0.15)  # pings meanwhile
+        ws.send(text + " " + os.readlink("/proc/thread-self"))
+        if text.startswith("last"):
+            return  # which closes it
+
+@app.get("/")
+def index():
+    return "index"
+"""
+
+
+def test_flask_sock_on_gunicorn(tmp_path: Path) -> None:
+    needs("flask-sock", "simple-websocket", "gunicorn")
+    import simple_websocket
+
+    command = ("-m", "gunicorn", "--bind", "127.0.0.1:0", "-k", GREENIFY, "program:app")
+    options = ("--graceful-timeout", "1")
+    env = {"HOME": str(tmp_path)}
+    with (
+        hosting(tmp_path, (), *command, *options, program=FLASK_SOCK, env=env) as host,
+        ExitStack() as stack,
+    ):
+        url = f"ws://127.0.0.1:{host.port}/meet"
+        clients = [simple_websocket.Client(url) for _ in range(MANY)]
+        for client in clients:
+            stack.callback(client.sock.close)
+        natives = set()
+        for word in ("first", "last"):
+            for number, client in enumerate(clients):
+                client.send(f"{word}-{number}")
+            for number, client in enumerate(clients):
+                text, native = client.receive(60).split()
+                assert text == f"{word}-{number}"
+                natives.add(native)
+        assert len(natives) == 1
+        for client in clients:
+            with pytest.raises(simple_websocket.ConnectionClosed) as caught:
+                client.receive(60)
+            assert caught.value.reason == 1000
+        # One that stays open does not keep a worker that ends beyond its time.
+        idle = simple_websocket.Client(url)
+        stack.callback(idle.sock.close)
         assert host.stop() == 0, host.log
 
 
