@@ -10,6 +10,7 @@ import errno
 import faulthandler
 import os
 import select
+import signal
 import ssl
 import sys
 import threading
@@ -45,6 +46,9 @@ LINGER = 2.0
 
 # The part of the master's patience after which the error log is told who keeps the worker from notifying it.
 _PART = 0.5
+
+# What the master tells a worker by signals.
+_ORDERS = frozenset({signal.SIGTERM, signal.SIGQUIT, signal.SIGINT, signal.SIGUSR1})
 
 # What accept() raises when a connection ended before it was taken; and when there is no room for another.
 _GONE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EAGAIN, errno.EINTR})
@@ -86,6 +90,9 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
     # The start.
 
     def init_process(self) -> None:
+        # Until gunicorn sets the worker's handlers, signals would find the master's, and be lost: an order to
+        # end that comes while the patch takes its tenth of a second has to wait.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ORDERS)
         self._patch()
         self._slots = Semaphore(self.worker_connections)
         self._parking = Parking(self._resume, self._closed)
@@ -98,6 +105,10 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
         )
         save(self.cfg)
         super().init_process()
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ORDERS)
 
     def _patch(self) -> None:
         patch = patch_late()

@@ -107,6 +107,28 @@ def test_the_worker_is_named_in(tmp_path: Path, where: str) -> None:
             server.until("Booting worker", 2)
 
 
+EARLY = """
+import os, signal
+from greenify.integrations.gunicorn import GreenifyWorker
+class Worker(GreenifyWorker):
+    def _patch(self):
+        super()._patch()
+        if not os.path.exists("sent"):
+            open("sent", "w").close()
+            os.kill(os.getpid(), signal.SIGTERM)
+worker_class = Worker
+"""
+
+
+def test_an_order_that_comes_while_the_worker_starts_is_not_lost(tmp_path: Path) -> None:
+    (tmp_path / "gunicorn.conf.py").write_text(EARLY)
+    with serving(tmp_path) as server:
+        server.until("Booting worker", 2)
+        assert server.log.count("Worker exiting") == 1
+        assert server.ask("/patched") == "True"
+        assert server.stop() == 0
+
+
 def test_logs_are_opened_anew(tmp_path: Path) -> None:
     options = ("--access-logfile", "access", "--error-logfile", "errors", "--log-level", "debug")
     (tmp_path / "gunicorn.conf.py").write_text(
