@@ -303,6 +303,36 @@ assert result(task) == b"3\\n"
 """)
 
 
+def test_a_fork_by_another_os_thread_in_a_window() -> None:
+    check("""
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads
+first = Connection()
+codes = []
+fork, waitpid = (greenify.original("os").fork, greenify.original("os").waitpid)
+def forks():
+    child = fork()
+    if not child:
+        code = 1
+        try:
+            callback.unused(int)
+            code = 0 if Library.callback is None and gc.isenabled() else 2
+        finally:
+            os._exit(code)
+    codes.append(os.waitstatus_to_exitcode(waitpid(child, 0)[1]))
+def during():
+    native.start_new_thread(forks, ())
+    limit = time.monotonic() + LONG
+    while not codes and time.monotonic() < limit:
+        native_sleep(0.001)
+    assert codes == [0] and Library.callback is not None and not gc.isenabled()
+task = start(ask, first, None, during)
+until(lambda: codes)
+first.other.send(b"1\\n")
+assert result(task) == b"1\\n"
+""")
+
+
 @pytest.mark.parametrize("where", ["green", "main"])
 def test_in_a_child(where: str) -> None:
     check(f"""
