@@ -47,7 +47,11 @@ class Running:
 
 @contextmanager
 def started(
-    command: Sequence[str], here: Path, env: Mapping[str, str], log: str = "log"
+    command: Sequence[str],
+    here: Path,
+    env: Mapping[str, str],
+    log: str = "log",
+    stdin: int = subprocess.DEVNULL,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a program, and kill it and its children at the end of the block."""
     (here / log).touch()
@@ -56,7 +60,7 @@ def started(
             command,
             cwd=here,
             env=child_env(env),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=output,
             stderr=output,
             start_new_session=True,

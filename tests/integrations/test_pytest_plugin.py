@@ -191,6 +191,10 @@ def test_a_test_that_keeps_the_loop_fails(tmp_path: Path) -> None:
     assert output.count("The stack (innermost call last):") == 2
     assert "culprit has kept the loop for " in output
     assert "in block: read(reader, ctypes.create_string_buffer(1), 1)  # here" in output
+    several = ("-n", "2", "--greenify", "--greenify-fail-blocked=0.7")
+    output = run_pytest(tmp_path, *quick, *several, "test_blocked.py", code=1)
+    assert "1 failed, 2 passed, 1 error" in output
+    assert output.count("The stack (innermost call last):") == 2
     run_pytest(tmp_path, *quick, "--greenify", "--greenify-fail-blocked=60", "test_blocked.py")
     output = run_pytest(tmp_path, "--greenify-fail-blocked=0", "test_blocked.py", code=4)
     assert "--greenify-fail-blocked: that is no positive number" in output
