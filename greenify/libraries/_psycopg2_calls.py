@@ -94,7 +94,7 @@ def call(
     callback = waiting()
     turns = turns_of(connection, busy)
     if callback.users():
-        if turns.on_hub and turns.begin():
+        if turns.taken and turns.begin():
             turns.end()  # from before it was set
         return original(*args, **kwargs)  # it waits in Python
     interrupt: Callable[[], object] | None = None
@@ -102,6 +102,7 @@ def call(
         # A cancellation is a connection of its own, and may wait as well.
         interrupt = partial(hand_over, _cancel, connection)
     if not turns.begin():
+        original = callback.without(original)
         if interrupt is None:
             return turns.thread.call(original, *args, **kwargs)
         return turns.thread.call_interruptibly(interrupt, original, *args, **kwargs)
@@ -224,7 +225,7 @@ def of_named_cursor(original: Callable[..., Any]) -> Any:
                 or not callback.here()
             ):
                 return NOT_YET
-            return callback.call(turns, interrupt, original, self, *args)
+            return callback.call(turns, interrupt, original, self, *args, calls_back=True)
 
         return call(connection, original, (self, *args), kwargs, True, here)
 
@@ -243,7 +244,7 @@ def iterating(original: Callable[..., Any]) -> Any:
             if connection.status != _BEGIN or not callback.here():
                 return NOT_YET
             rows = map(original, (self,))
-            row = callback.call(turns, interrupt, next, rows, turns)
+            row = callback.call(turns, interrupt, next, rows, turns, calls_back=True)
             if row is turns:
                 raise StopIteration
             return row

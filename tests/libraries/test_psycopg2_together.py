@@ -102,6 +102,33 @@ class TestAsWithThreads:
             server,
         )
 
+    def test_typecasters_use_the_connection(self, mode: Mode, server: Server) -> None:
+        """A row of a named cursor is made when the server has answered: others may ask it something then."""
+        check(
+            """
+    def cast(value, cursor):
+        time.sleep(0.001)
+        return value, rows(cursor.connection, "select %s::int + 1", value)[0][0]
+
+    INTEGER = extensions.new_type((23,), "asks", cast)
+
+    def fetch(first):
+        named = first.cursor("named")
+        extensions.register_type(INTEGER, named)
+        named.itersize = 2
+        named.execute("select n::int from generate_series(1, 9) n")
+        got = [named.fetchone(), *named.fetchmany(2), *(row for _, row in zip(range(3), named)), *named]
+        assert got == [((str(n), n + 1),) for n in range(1, 10)], got
+        named.close()
+        first.commit()
+
+    fetch(connect())
+    Thread(fetch, connect()).end()
+            """,
+            mode,
+            server,
+        )
+
     def test_a_wait_callback_comes_and_goes(self, mode: Mode, server: Server) -> None:
         check(
             """

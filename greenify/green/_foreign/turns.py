@@ -28,8 +28,8 @@ class Turns:
     """Who uses an object: its calls run one after the other, on the hub or on its native thread.
 
     Args:
-        busy: makes what is raised when a call of the object is made by the thread whose call is under way on
-            the hub (a finaliser can): it would wait for itself.
+        busy: makes what is raised when a call of the object is made by the thread whose call waits on the hub
+            (a finaliser can): it would wait for itself.
 
     Attributes:
         thread: the native one.  A call on it from `natively`, or without a turn if `begin` says so.
@@ -44,6 +44,7 @@ class Turns:
         "_held",
         "_interrupt",
         "_lock",
+        "_locked",
         "dropped",
         "entered",
         "thread",
@@ -52,8 +53,10 @@ class Turns:
     def __init__(self, busy: Callable[[], BaseException]) -> None:
         self._busy = busy
         self._lock = Lock()
-        # Of the call that is under way on the hub: whose it is, what ends it sooner, what has hit that one.
-        self._caller: Any = None
+        self._caller: Any = None  # who has the turn
+        # Of the call that is under way on the hub: whether the C code holds its lock, what ends it sooner,
+        # what has hit the caller.
+        self._locked = False
         self._interrupt: Callable[[], object] | None = None
         self._held: BaseException | None = None
         self.thread = OwnThread()
@@ -61,31 +64,36 @@ class Turns:
         self.entered = False
 
     @property
-    def on_hub(self) -> bool:
-        """Whether a call is under way that waits on the hub."""
+    def taken(self) -> bool:
+        """Whether somebody has the turn."""
         return self._caller is not None
 
     def begin(self) -> bool:
         """Wait for the turn, and take it.  Who is killed or interrupted meanwhile has not got it.
 
         Returns:
-            False if the caller has the turn already, for a call on the native thread that calls back, or if
+            False if the caller has the turn already, for a call that calls back, or in a finaliser, or if
             the interpreter is being finalised: call by ``thread.call``, which is made for that.
         """
         lock = self._lock
         if not lock.locked():
             lock.acquire()  # nobody else uses it, so that all the questions below are answered
+            self._caller = getcurrent()
             return True
         if alone_at_the_end():
-            if self._caller is not None:
+            if self._locked:
                 raise self._busy()  # it will not go on
             return False
-        if self._caller is getcurrent():
-            raise self._busy()
+        current = getcurrent()
+        if self._caller is current:
+            if self._locked:
+                raise self._busy()
+            return False
         nesting = self.thread._nesting
         if inside(nesting) or (nesting and nesting[-1][0] is current_thread_greenlet()):
             return False
         lock.acquire()
+        self._caller = current
         return True
 
     def try_to_begin(self) -> bool:
@@ -96,6 +104,7 @@ class Turns:
         """Give up the turn.  Any OS thread."""
         if self.dropped:
             self.dropped.clear()
+        self._caller = None
         self._lock.release()
 
     def natively(

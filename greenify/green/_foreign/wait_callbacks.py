@@ -67,6 +67,7 @@ class WaitCallback:
 
     __slots__ = (
         "_callback",
+        "_calls_back",
         "_collects",
         "_door",
         "_get",
@@ -92,6 +93,7 @@ class WaitCallback:
         self._natively = 0  # calls under way outside of windows
         self._window: Turns | None = None
         self._collects = False
+        self._calls_back = False
         fork_hooks.append(self._forked)
 
     def _forked(self) -> None:
@@ -150,6 +152,7 @@ class WaitCallback:
         function: Callable[..., Any],
         /,
         *args: Any,
+        calls_back: bool = False,
     ) -> Any | NotYet:
         """Call ``function(*args)``, a function in C which runs nothing of Python before it waits.
 
@@ -158,22 +161,31 @@ class WaitCallback:
         Args:
             turns: of the object; the caller has the turn, and keeps it.
             interrupt: called once when something has hit the caller, to make the call end sooner.
+            calls_back: whether the function runs code of the program when it has waited, and has given up the
+                object's lock: that may use the object.
 
         Returns:
             `NOT_YET` if it has not been called: others do so natively now.
         """
-        if self._natively or not self._door.acquire(False):
+        # Before the door is closed: a finaliser may call, too.
+        collects = gc.isenabled()
+        if collects:
+            gc.disable()
+        door = self._door
+        opened = not self._natively and door.acquire(False)
+        if not opened or self._natively or self._get() is not None:
+            if opened:
+                door.release()
+            if collects:
+                gc.enable()
             return NOT_YET
         self._window = turns
-        self._collects = gc.isenabled()
-        if self._collects:
-            gc.disable()
-        turns._caller = getcurrent()
+        self._collects = collects
+        self._calls_back = calls_back
+        turns._locked = True
         turns._interrupt = interrupt
         result: Any = None
         try:
-            if self._natively or self._get() is not None:
-                return NOT_YET
             run = partial(function, *args)
             # One instruction: the interpreter looks at signals, other threads and garbage between two.
             _, result = map(_apply, (self._set, run))
@@ -183,7 +195,8 @@ class WaitCallback:
         finally:
             if self._window is turns:
                 self._close()  # it has not waited
-            turns._caller = turns._interrupt = None
+            turns._locked = False
+            turns._interrupt = None
         if turns._held is not None:
             _raise_held(turns)
         return result
@@ -191,9 +204,9 @@ class WaitCallback:
     def _close(self) -> None:
         self._window = None
         self._put(None)
+        self._door.release()
         if self._collects:
             gc.enable()
-        self._door.release()
 
     def _wait(self, owner: Any) -> None:
         turns = self._window
@@ -201,6 +214,7 @@ class WaitCallback:
             # Called for an object that is not ours: one from before the patch.
             self._wait_natively(owner)
             return
+        calls_back = self._calls_back
         self._close()
         poll = self._poll
         fd, writing = poll(owner)
@@ -220,6 +234,8 @@ class WaitCallback:
                 if closed is not None:
                     raise closed
                 deadline = _monotonic() + _LOOK_AGAIN
+        if calls_back:
+            turns._locked = False
 
     def _wait_natively(self, owner: Any) -> None:
         while True:

@@ -249,13 +249,59 @@ assert got == [b"1\\n"]
 """)
 
 
+def test_who_has_the_turn_calls_again() -> None:
+    """A finaliser does, wherever it comes: natively, as long as the C code does not wait for an answer."""
+    check("""
+first, second = Connection(), Connection()
+second.other.send(b"again\\n")
+turns = turns_of(first, Busy)
+
+def again():
+    assert not turns.begin()
+    return turns.thread.call(callback.without(second.ask))
+
+class Finalised:
+    def __init__(self):
+        self.me = self
+    def __del__(self):
+        got.append(again())
+
+def before():
+    assert turns.begin()
+    try:
+        Finalised()
+        gc.collect()
+    finally:
+        turns.end()
+
+def afterwards(row):
+    got.append(again())
+    return row
+
+def with_casts():
+    assert turns.begin()
+    try:
+        return callback.call(turns, None, lambda: afterwards(first.ask()), calls_back=True)
+    finally:
+        turns.end()
+
+got = []
+result(start(before))
+assert got == [b"again\\n"] and not turns.taken
+second.other.send(b"once more\\n")
+first.other.send(b"row\\n")
+assert result(start(with_casts)) == b"row\\n"
+assert got == [b"again\\n", b"once more\\n"] and not turns.taken
+""")
+
+
 def test_turns() -> None:
     check("""
 first = Connection()
 turns = turns_of(first, Busy)
-assert turns_of(first, Busy) is turns and not turns.on_hub
+assert turns_of(first, Busy) is turns and not turns.taken
 running = start(ask, first)
-until(lambda: turns.on_hub)
+until(lambda: turns.taken)
 queued = start(ask, first)
 killed = start(ask, first)
 time.sleep(0)
