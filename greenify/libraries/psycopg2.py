@@ -18,6 +18,7 @@ is derived later; what has been derived before is derived anew.
 
 from __future__ import annotations
 
+import gc
 import io
 from collections.abc import Callable
 from functools import partial
@@ -264,6 +265,17 @@ def derive_anew(journal: Journal, module: ModuleType) -> None:
     for name in _CLASSES:
         twin = getattr(module, name)
         rebase(journal, "psycopg2", twin.__bases__[-1], twin)
+    # Connections from before the patch stay what they are.
+    twin = module.connection
+    kinds = _kinds(twin.__bases__[-1]) - _kinds(twin)
+    for thing in gc.get_objects():
+        if type(thing) in kinds:
+            waiting().avoid(thing)
+
+
+def _kinds(kind: type) -> set[type]:
+    """A class and all that are derived from it."""
+    return {kind}.union(*map(_kinds, kind.__subclasses__()))
 
 
 LIBRARY = Library(

@@ -190,6 +190,45 @@ class TestOnTheHub:
             server,
         )
 
+    def test_restored_and_patched_again(self, server: Server) -> None:
+        """Also with connections from meanwhile, which native threads use: then nothing runs on the hub."""
+        check(
+            """
+    import greenify
+    native = greenify.original("_thread")
+    for _ in range(2):
+        first = connect(autocommit=True)
+        assert Thread(rows, first, "select 1").end() == [(1,)]
+        assert extensions.get_wait_callback() is None
+        greenify.restore()
+        assert rows(first, "select 2") == [(2,)]
+        stranger = connect(autocommit=True)
+        greenify.patch_all()
+    del first
+
+    mine, submitted = connect(autocommit=True), natively()
+    copied = []
+
+    def copy():
+        for _ in range(100):
+            out = io.StringIO()
+            stranger.cursor().copy_expert("copy (select 1) to stdout", out)
+            copied.append(out.getvalue())
+        copied.append("end")
+
+    native.start_new_thread(copy, ())
+    while "end" not in copied:
+        assert Thread(rows, mine, "select 3").end() == [(3,)]
+    assert copied == ["1\\n"] * 100 + ["end"]
+    assert submitted
+    stranger.close()
+    del stranger
+    until(lambda: Thread(lambda: (submitted.clear(), rows(mine, "select 4"))).end() and not submitted)
+            """,
+            "patch_all",
+            server,
+        )
+
 
 class TestTheSame:
     def test_texts_and_arguments(self, server: Server) -> None:

@@ -23,6 +23,7 @@ import errno
 import gc
 import logging
 import select
+import weakref
 from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any, Final
@@ -74,7 +75,7 @@ class WaitCallback:
         "_natively",
         "_poll",
         "_put",
-        "_set",
+        "_strangers",
         "_window",
     )
 
@@ -88,12 +89,12 @@ class WaitCallback:
         self._put = put
         self._poll = poll
         self._callback = self._wait
-        self._set = partial(put, self._callback)
         self._door = _native_lock()  # held during a window
         self._natively = 0  # calls under way outside of windows
         self._window: Turns | None = None
         self._collects = False
         self._calls_back = False
+        self._strangers: set[weakref.ref[Any]] = set()
         fork_hooks.append(self._forked)
 
     def _forked(self) -> None:
@@ -107,6 +108,13 @@ class WaitCallback:
         """Whether the program has set a callback of its own."""
         callback = self._get()
         return callback is not None and callback is not self._callback
+
+    def avoid(self, stranger: object) -> None:
+        """Have no window as long as `stranger` lives, an object whose calls are not replaced.
+
+        Another OS thread could use it in one.
+        """
+        self._strangers.add(weakref.ref(stranger, self._strangers.discard))
 
     def outside(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function`, which reads or sets the callback, for the program: called while there is no window."""
@@ -143,7 +151,12 @@ class WaitCallback:
             main = g.hub.main
         except (AttributeError, RuntimeError):
             return False
-        return main is not g and registry.is_main_thread() and not self._natively
+        return (
+            main is not g
+            and registry.is_main_thread()
+            and not self._natively
+            and not self._strangers
+        )
 
     def call(
         self,
@@ -188,7 +201,8 @@ class WaitCallback:
         try:
             run = partial(function, *args)
             # One instruction: the interpreter looks at signals, other threads and garbage between two.
-            _, result = map(_apply, (self._set, run))
+            # (A partial that was kept would be given the twin of `put`, by a patch after a restore.)
+            _, result = map(_apply, (partial(self._put, self._callback), run))
         except BaseException:
             if turns._held is None:
                 raise

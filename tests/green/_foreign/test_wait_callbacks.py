@@ -322,7 +322,7 @@ assert kept() is None
 # When the interpreter is being finalised, who waits on the hub will not go on.
 from greenify.green._foreign import turns as module
 running = start(ask, first)
-until(lambda: turns.on_hub)
+until(lambda: turns.taken)
 at_the_end, module.alone_at_the_end = module.alone_at_the_end, lambda: True
 try:
     turns.begin()
