@@ -53,7 +53,7 @@ class Turns:
     def __init__(self, busy: Callable[[], BaseException]) -> None:
         self._busy = busy
         self._lock = Lock()
-        self._caller: Any = None  # who has the turn
+        self._caller: Any = None  # who has the turn, unless a native thread runs the call
         # Of the call that is under way on the hub: whether the C code holds its lock, what ends it sooner,
         # what has hit the caller.
         self._locked = False
@@ -66,7 +66,7 @@ class Turns:
     @property
     def taken(self) -> bool:
         """Whether somebody has the turn."""
-        return self._caller is not None
+        return self._lock.locked()
 
     def begin(self) -> bool:
         """Wait for the turn, and take it.  Who is killed or interrupted meanwhile has not got it.
@@ -76,15 +76,18 @@ class Turns:
             the interpreter is being finalised: call by ``thread.call``, which is made for that.
         """
         lock = self._lock
-        if not lock.locked():
+        try:
+            current = getcurrent()
+        except RuntimeError:
+            current = None  # the interpreter is being finalised
+        if current is not None and not lock.locked():
             lock.acquire()  # nobody else uses it, so that all the questions below are answered
-            self._caller = getcurrent()
+            self._caller = current
             return True
         if alone_at_the_end():
             if self._locked:
                 raise self._busy()  # it will not go on
             return False
-        current = getcurrent()
         if self._caller is current:
             if self._locked:
                 raise self._busy()
@@ -120,6 +123,8 @@ class Turns:
         The caller has the turn, and the end of the call ends it.
         """
         call = _Natively(self, callback, function)
+        # A signal handler that runs where the caller waits has to wait for the turn.
+        self._caller = None
         try:
             if interrupt is None:
                 return self.thread.call(call, *args, **kwargs)
