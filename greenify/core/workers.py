@@ -7,6 +7,7 @@ which pool.
 
 from __future__ import annotations
 
+import gc
 from _queue import Empty, SimpleQueue
 from collections import deque
 from collections.abc import Callable
@@ -246,6 +247,16 @@ class Workers:
         return True
 
     def _add_thread(self, limit: int) -> None:
+        # A finaliser in here could wait for a call on this very thread.
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            self._start_thread(limit)
+        finally:
+            if collects:
+                gc.enable()
+
+    def _start_thread(self, limit: int) -> None:
         me = _Worker(self)
         alive = self._alive
         if not self._enter(me, alive, limit):

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from greenify import core
+from greenify.core.clock import monotonic as _monotonic
 from greenify.green._foreign import NOT_YET, hand_over
-from greenify.green._foreign.turns import Turns, turns_of
+from greenify.green._foreign.turns import Turns, in_turn, turns_of
 from greenify.green._foreign.wait_callbacks import NOTHING, WaitCallback
 from greenify.libraries.remedies import like
 
@@ -30,6 +32,11 @@ __all__ = [
 
 # The longest text that is sent from the hub, in bytes.  The buffer of a socket over Ethernet holds 40 KiB.
 _SHORT = 16 * 1024
+
+# How often a finaliser that cannot wait for its turn looks whether the statement of another has ended; and
+# for how long it does on top of a statement of its own thread, which the other may wait for.  In seconds.
+_PAUSE = 0.001
+_PATIENCE = 1.0
 
 # Of ``connection.status`` and ``connection.poll()``, as psycopg2.extensions has them.
 _READY, _BEGIN = 1, 2
@@ -102,10 +109,7 @@ def call(
         # A cancellation is a connection of its own, and may wait as well.
         interrupt = partial(hand_over, _cancel, connection)
     if not turns.begin():
-        original = callback.without(original)
-        if interrupt is None:
-            return turns.thread.call(original, *args, **kwargs)
-        return turns.thread.call_interruptibly(interrupt, original, *args, **kwargs)
+        return callback.unused(_again, turns, interrupt, callback.without(original), args, kwargs)
     if here is not None:
         result = NOT_YET
         try:
@@ -119,6 +123,24 @@ def call(
             turns.end()
             return result
     return turns.natively(callback, interrupt, original, args, kwargs)
+
+
+def _again(
+    turns: Turns,
+    interrupt: Callable[[], object] | None,
+    function: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+) -> Any:
+    """A call without a turn, on the native thread: no other begins to wait on the hub meanwhile."""
+    limit = _monotonic() + _PATIENCE
+    while turns.on_hub:
+        if _monotonic() > limit and in_turn():
+            raise busy()
+        core.new_waiter().wait(_monotonic() + _PAUSE)
+    if interrupt is None:
+        return turns.thread.call(function, *args, **kwargs)
+    return turns.thread.call_interruptibly(interrupt, function, *args, **kwargs)
 
 
 def at_once(connection: Any, original: Callable[..., Any], *args: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
+from greenify import core
 from greenify.green._foreign.calls import alone_at_the_end, inside
 from greenify.green._foreign.own_thread import OwnThread
 from greenify.identity import current_thread_greenlet
@@ -21,7 +22,22 @@ from greenify.locks import Lock
 if TYPE_CHECKING:
     from greenify.green._foreign.wait_callbacks import WaitCallback
 
-__all__ = ["Turns", "turns_of"]
+__all__ = ["Turns", "in_turn", "turns_of"]
+
+
+# Who waits for a turn or has one.  They and the hub's greenlet run finalisers on top of what they do, which
+# may want another: waited for there, it could be given to a wait below, which does not go on before.
+_inside: set[Any] = set()
+
+
+def in_turn() -> bool:
+    """Whether the caller waits for a turn or has one."""
+    return getcurrent() in _inside
+
+
+def _is_hub(current: Any) -> bool:
+    hub = core.current_hub()
+    return hub is not None and hub.greenlet is current
 
 
 class Turns:
@@ -41,6 +57,7 @@ class Turns:
         "__weakref__",
         "_busy",
         "_caller",
+        "_first",
         "_held",
         "_interrupt",
         "_lock",
@@ -54,6 +71,7 @@ class Turns:
         self._busy = busy
         self._lock = Lock()
         self._caller: Any = None  # who has the turn, unless a native thread runs the call
+        self._first = False  # whether that one has no other, of another object
         # Of the call that is under way on the hub: whether the C code holds its lock, what ends it sooner,
         # what has hit the caller.
         self._locked = False
@@ -68,35 +86,50 @@ class Turns:
         """Whether somebody has the turn."""
         return self._lock.locked()
 
+    @property
+    def on_hub(self) -> bool:
+        """Whether a call is under way that waits on the hub."""
+        return self._locked
+
     def begin(self) -> bool:
         """Wait for the turn, and take it.  Who is killed or interrupted meanwhile has not got it.
 
         Returns:
-            False if the caller has the turn already, for a call that calls back, or in a finaliser, or if
-            the interpreter is being finalised: call by ``thread.call``, which is made for that.
+            False if the caller has the turn already, for a call that calls back, or in a finaliser; if it is
+            inside of another call, or the hub's own greenlet, and would have to wait; or if the interpreter
+            is being finalised: call by ``thread.call``, which is made for that.
         """
         lock = self._lock
         try:
             current = getcurrent()
         except RuntimeError:
             current = None  # the interpreter is being finalised
-        if current is not None and not lock.locked():
-            lock.acquire()  # nobody else uses it, so that all the questions below are answered
-            self._caller = current
-            return True
-        if alone_at_the_end():
-            if self._locked:
-                raise self._busy()  # it will not go on
-            return False
-        if self._caller is current:
-            if self._locked:
-                raise self._busy()
-            return False
-        nesting = self.thread._nesting
-        if inside(nesting) or (nesting and nesting[-1][0] is current_thread_greenlet()):
-            return False
-        lock.acquire()
+        if current is None or lock.locked():
+            # Else nobody uses it, so that all these questions are answered.
+            if alone_at_the_end():
+                if self._locked:
+                    raise self._busy()  # it will not go on
+                return False
+            if self._caller is current:
+                if self._locked:
+                    raise self._busy()
+                return False
+            nesting = self.thread._nesting
+            if inside(nesting) or (nesting and nesting[-1][0] is current_thread_greenlet()):
+                return False
+            if current in _inside or _is_hub(current):
+                return False
+        first = current not in _inside
+        if first:
+            _inside.add(current)
+        try:
+            lock.acquire()
+        except BaseException:
+            if first:
+                _inside.discard(current)
+            raise
         self._caller = current
+        self._first = first
         return True
 
     def try_to_begin(self) -> bool:
@@ -107,8 +140,14 @@ class Turns:
         """Give up the turn.  Any OS thread."""
         if self.dropped:
             self.dropped.clear()
-        self._caller = None
+        self._leave()
         self._lock.release()
+
+    def _leave(self) -> None:
+        if self._first:
+            self._first = False
+            _inside.discard(self._caller)
+        self._caller = None
 
     def natively(
         self,
@@ -124,7 +163,7 @@ class Turns:
         """
         call = _Natively(self, callback, function)
         # A signal handler that runs where the caller waits has to wait for the turn.
-        self._caller = None
+        self._leave()
         try:
             if interrupt is None:
                 return self.thread.call(call, *args, **kwargs)

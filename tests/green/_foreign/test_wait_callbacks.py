@@ -322,6 +322,35 @@ result(task)
 """)
 
 
+def test_who_has_a_turn_does_not_wait_for_another() -> None:
+    """A finaliser would: its turn could be given to a wait below it, which does not go on before."""
+    check("""
+from greenify.green._foreign.turns import in_turn
+one, other = Connection(), Connection()
+first, second = turns_of(one, Busy), turns_of(other, Busy)
+
+def hold():
+    assert second.begin()
+    held.wait()
+    second.end()
+
+def ask_for_both():
+    assert not in_turn() and first.begin() and in_turn()
+    got.append(second.begin())
+    first.end()
+    assert not in_turn()
+
+got, held = [], threading.Event()
+holding = start(hold)
+until(lambda: second.taken)
+result(start(ask_for_both))
+held.set()
+result(holding)
+result(start(lambda: (got.append(second.begin()), second.end())))
+assert got == [False, True]
+""")
+
+
 def test_turns() -> None:
     check("""
 first = Connection()
