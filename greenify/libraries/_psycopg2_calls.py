@@ -101,8 +101,10 @@ def call(
     callback = waiting()
     turns = turns_of(connection, busy)
     if callback.users():
-        if turns.taken and turns.begin():
-            turns.end()  # from before it was set
+        if turns.taken:  # from before it was set
+            if not turns.begin():
+                return turns.thread.call(original, *args, **kwargs)
+            turns.end()
         return original(*args, **kwargs)  # it waits in Python
     interrupt: Callable[[], object] | None = None
     if cancel:

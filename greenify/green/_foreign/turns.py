@@ -70,7 +70,7 @@ class Turns:
     def __init__(self, busy: Callable[[], BaseException]) -> None:
         self._busy = busy
         self._lock = Lock()
-        self._caller: Any = None  # who has the turn, unless a native thread runs the call
+        self._caller: Any = None  # who has the turn, also while a native thread runs the call
         self._first = False  # whether that one has no other, of another object
         # Of the call that is under way on the hub: whether the C code holds its lock, what ends it sooner,
         # what has hit the caller.
@@ -162,8 +162,6 @@ class Turns:
         The caller has the turn, and the end of the call ends it.
         """
         call = _Natively(self, callback, function)
-        # A signal handler that runs where the caller waits has to wait for the turn.
-        self._leave()
         try:
             if interrupt is None:
                 return self.thread.call(call, *args, **kwargs)

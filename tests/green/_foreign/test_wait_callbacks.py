@@ -295,15 +295,15 @@ assert got == [b"again\\n", b"once more\\n"] and not turns.taken
 """)
 
 
-def test_a_handler_waits_for_the_turn_of_a_native_call() -> None:
+def test_a_handler_calls_after_the_native_call_that_it_interrupts() -> None:
     check("""
 first, second = Connection(), Connection()
 turns = turns_of(first, Busy)
-began = []
+began, order = [], []
 
 def handler(signum, frame):
     began.append(turns.begin())
-    turns.end()
+    turns.thread.call(order.append, "handler")
 
 signal.signal(signal.SIGUSR1, handler)
 
@@ -311,13 +311,13 @@ def interrupt():
     until(lambda: Library.seen)
     os.kill(os.getpid(), signal.SIGUSR1)
     time.sleep(0.01)
-    assert not began and turns.taken
+    assert not order and turns.taken
     first.other.send(b"1\\n")
 
 task = start(interrupt)
 assert ask(first) == b"1\\n"  # in the main thread
-until(lambda: began)
-assert began == [True] and not turns.taken
+until(lambda: order)
+assert began == [False] and not turns.taken
 result(task)
 """)
 
