@@ -68,6 +68,7 @@ class Cycle:
     _looked: bool
     _rounds: int
     _diagnosed: bool
+    taking: Any
 
     def interrupt(self) -> None:
         raise NotImplementedError
@@ -232,8 +233,21 @@ class Cycle:
         """Make ready what the kernel reports, without blocking."""
         append = self.ready.append
         known = self.descriptors.by_fd
+        taking = self.taking
+        if taking is not None:
+            # A finaliser or a signal handler waits on top of who has taken events and told nobody yet.
+            self.taking = None
+            self.descriptors.report_all()
+            append(taking)
+        self.taking = self.pair
         try:
-            for fd, events in self.descriptors.queue.poll(0, _BATCH):
+            found = self.descriptors.queue.poll(0, _BATCH)
+            while self.taking is None:
+                # Others have looked meanwhile, on top of this, and may have used up what has been found.
+                self.taking = self.pair
+                self.descriptors.report_all()
+                found = self.descriptors.queue.poll(0, _BATCH)
+            for fd, events in found:
                 try:
                     descriptor = known[fd]
                 except KeyError:
@@ -258,9 +272,11 @@ class Cycle:
                     descriptor.write.fire()
         except BaseException:
             # A signal handler has raised, and what the kernel has reported is lost: let everybody look again.
+            self.taking = None
             self.descriptors.wake_all()
             self.ready.append(self.pair)
             raise
+        self.taking = None
 
     def _sleep(self) -> None:
         self.sleeping = True

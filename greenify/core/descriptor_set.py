@@ -108,6 +108,12 @@ class DescriptorSet:
             # Closed without our knowledge: who waits on it keeps waiting, as in the kernel.
             pass
 
+    def report_all(self) -> None:
+        """Have the kernel report the present state of every descriptor once more."""
+        for descriptor in list(self.by_fd.values()):
+            if not descriptor.closed:
+                self.report_again(descriptor)
+
     def want_write(self, descriptor: Descriptor) -> None:
         """Have the write side of `descriptor` reported as well.  The present state is reported again.
 

@@ -97,6 +97,8 @@ class Hub(Cycle, Resources):
         self._nested = 0  # how many cycles run on top of the hub's own
         self._wakes = 0  # how many times one of those has been woken
         self._diagnosed = False
+        # Who has taken events of which nobody has been told: for others to run, if he cannot go on.
+        self.taking: Any = None
         root = getcurrent()
         while root.parent is not None:
             root = root.parent

@@ -297,3 +297,61 @@ def test_errors_of_callbacks_inside_libuv() -> None:
         hub.users -= 1
         still_works()
     """)
+
+
+# A finaliser comes where the kernel has handed over its events and nobody has been told of them.
+TAKEN = """
+from engine_child import *
+
+hub = core.get_hub()
+
+class Queue:
+    def __init__(self, queue, finalise):
+        self.queue, self.finalise = queue, finalise
+    def __getattr__(self, name):
+        return getattr(self.queue, name)
+    def poll(self, *args):
+        found = self.queue.poll(*args)
+        if found and self.finalise is not None:
+            finalise, self.finalise = self.finalise, None
+            finalise()
+        return found
+
+def watch(holder, reader, wait):
+    # One waits for `reader`, and a finaliser in the poll that learns of it waits for that one.
+    seen, waiting = [], []
+    def read():
+        wait()
+        seen.append(os.read(reader, 1))
+        waiting[0].wake()
+    def finalise():
+        waiting.append(core.new_waiter())
+        seen.append(waiting[0].wait(later(10)))
+    job = spawn(read)
+    settle()
+    holder.queue = queue = Queue(holder.queue, finalise)
+    os.write(writer, b"x")
+    job.join(10)
+    limit = later(5)
+    while len(seen) < 2:
+        assert time.monotonic() < limit, seen
+        core.sleep(0.001)
+    holder.queue = queue.queue
+    assert seen == [b"x", True], seen
+
+reader, writer = pipe()
+watch(hub.descriptors, reader, lambda: core.wait(reader, False))
+from greenify.green import select
+from greenify.green._selecting.interests import interests_of
+other, _ = pipe()
+watch(interests_of(hub), reader, lambda: select.select([reader, other], [], []))
+watch(hub.descriptors, reader, lambda: select.select([reader, other], [], []))
+still_works()
+before = time.process_time()
+core.sleep(0.2)
+assert time.process_time() - before < 0.1
+"""
+
+
+def test_a_finaliser_waits_for_what_its_poll_has_taken() -> None:
+    run(TAKEN)

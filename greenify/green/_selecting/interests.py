@@ -129,6 +129,7 @@ class Interests:
         # be open elsewhere and still be reported, so the reports for these prove nothing.
         self.doubtful: set[int] = set()
         self._names: dict[int, int] = {}  # of copies: the number that was closed
+        self._taking = False  # whether `switch` has events of which nobody has been told
         hub.descriptors.polls = self._waits
         hub.descriptors.closing = self._keep
         self._side = hub.descriptors.attach(self.queue.fileno(), False).read
@@ -248,6 +249,11 @@ class Interests:
             self._side.waiter = self
         find = self._waits.get
         names = self._names
+        if self._taking:
+            # A finaliser waits on top of another call of this, which has taken events and told nobody yet.
+            self._all_look()
+        self._taking = True
+        self.hub.taking = self
         try:
             while True:
                 found = self.queue.poll(0, _BATCH)
@@ -271,11 +277,18 @@ class Interests:
                 if len(found) < _BATCH:
                     return
         except BaseException:
-            # An exception of a signal handler: have everybody look for himself.
-            for waits in self._waits.values():
-                for wait in waits:
-                    wait.wake()
+            # An exception of a signal handler.
+            self._all_look()
             raise
+        finally:
+            self._taking = False
+            self.hub.taking = None
+
+    def _all_look(self) -> None:
+        # For themselves, for what has been reported is lost, or has not reached them.
+        for waits in list(self._waits.values()):
+            for wait in list(waits):
+                wait.wake()
 
     def _rearm(self, fd: int, mask: int) -> None:
         # An event that this waiter did not ask for (errors and hang-ups always come) has used up the
