@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["instant", "over_psycopg", "over_psycopg2", "over_requests"]
+__all__ = ["instant", "over_psycopg", "over_psycopg2", "over_psycopg2_unchanged", "over_requests"]
 
 _Start = Callable[[str, list[tuple[str, str]]], object]
 
@@ -80,6 +80,11 @@ def over_psycopg2(environ: dict[str, Any], start_response: _Start) -> Iterable[b
     if "gevent" in sys.modules and not psycopg2.extensions.get_wait_callback():
         psycopg2.extensions.set_wait_callback(_wait_in_gevent)
     return _answer(start_response, _query(psycopg2.connect))
+
+
+def over_psycopg2_unchanged(environ: dict[str, Any], start_response: _Start) -> Iterable[bytes]:
+    """The same program for all layers, which does not know of gevent: there, psycopg2 waits in C."""
+    return _answer(start_response, _query(importlib.import_module("psycopg2").connect))
 
 
 def _wait_in_gevent(connection: Any) -> None:

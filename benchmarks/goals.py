@@ -48,7 +48,7 @@ def _to_gevent(at_least: float, *rows: str) -> list[Goal]:
     return [Goal(f"{row}: {text}", (row, "greenify"), (row, "gevent"), at_least) for row in rows]
 
 
-_APPLICATIONS = ("instant", "requests", "psycopg2", "psycopg")
+_APPLICATIONS = ("instant", "requests", "psycopg2", "psycopg2-unchanged", "psycopg")
 
 
 def _to(layer: str, at_least: float, row: str) -> Goal:
@@ -76,7 +76,7 @@ GOALS: tuple[Goal, ...] = (
     *(_to("threads", 1.0, f"requests-{kind}") for kind in ("keep-alive", "fresh")),
     *_to_gevent(1.3, "gunicorn-instant"),
     *_to_gevent(1.15, "gunicorn-requests"),
-    *_to_gevent(1.5, "gunicorn-psycopg2", "gunicorn-psycopg"),
+    *_to_gevent(1.5, "gunicorn-psycopg2", "gunicorn-psycopg2-unchanged", "gunicorn-psycopg"),
     *_to_gevent(1.0, *(f"gunicorn-{name}-p99" for name in _APPLICATIONS)),
     *_to_gevent(1 / 0.9, "gunicorn-instant-memory-1000"),
     *_to_gevent(1.8, "switch"),

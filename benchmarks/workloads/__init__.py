@@ -143,6 +143,12 @@ def _hosted() -> list[Workload]:
         ("instant", "gunicorn", (), {"idle": 1000}),
         ("requests", "gunicorn_on_requests", ("nginx",), {}),
         ("psycopg2", "gunicorn_on_postgres", ("postgres",), {"driver": "psycopg2"}),
+        (
+            "psycopg2-unchanged",
+            "gunicorn_on_postgres",
+            ("postgres",),
+            {"driver": "psycopg2_unchanged"},
+        ),
         ("psycopg", "gunicorn_on_postgres", ("postgres",), {"driver": "psycopg"}),
     ):
         how: dict[str, Any] = {
