@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -221,7 +221,7 @@ class TestHead:
     """One object for the heads of a connection, at times that the test sets."""
 
     @pytest.fixture
-    def at(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    def at(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
         start = time.monotonic() + 1000  # nothing comes due by the hub's own clock
         now = [start]
         monkeypatch.setattr(connections, "monotonic", lambda: now[0])
@@ -229,7 +229,12 @@ class TestHead:
         def set_to(seconds: float) -> None:
             now[0] = start + seconds
 
-        return set_to
+        yield set_to
+        # What was called by hand is still among the timers.
+        timers = greenify.core.get_hub().timers
+        for entry in list(timers.heap):
+            if isinstance(entry[2], Head):
+                timers.cancel(entry)
 
     def test_what_comes_too_late_does_not_hit_the_next(self, at: Callable[[float], None]) -> None:
         head = Head(_Connection(False))  # type: ignore[arg-type]
