@@ -156,7 +156,7 @@ class DriverTests:
     ticks_during(cursor.execute, SLEEP.format(0.2))
     cursor.fetchall()
     first.rollback()
-    connections = ticks_during(lambda: [connect() for _ in range(20)])
+    connections = ticks_during(lambda: [connect() for _ in range(40)])
     for connection in connections:
         assert rows(connection, "select a from ticking") == [(1,)]
         connection.close()
