@@ -202,6 +202,8 @@ class Head(Timeout):
         connection.used = True
         if exc is not self:
             return False
+        # It refers to the frames of the thread, of which one refers to this: 5 KiB until the next collection.
+        self.__traceback__ = None
         if self._parks and connection.is_silent:
             connection.park()
         return True

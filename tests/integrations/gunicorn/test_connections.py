@@ -298,6 +298,7 @@ class TestHead:
             _let_it_come()
             pytest.fail("it has not come")
         assert connection.parked == silent
+        assert head.__traceback__ is None  # nor are the frames kept
         head.cancel()
 
     def test_without_limit(self) -> None:
