@@ -79,7 +79,7 @@ def over_psycopg2(environ: dict[str, Any], start_response: _Start) -> Iterable[b
     psycopg2: Any = importlib.import_module("psycopg2")
     if "gevent" in sys.modules and not psycopg2.extensions.get_wait_callback():
         psycopg2.extensions.set_wait_callback(_wait_in_gevent)
-    return _answer(start_response, _query(psycopg2.connect))
+    return over_psycopg2_unchanged(environ, start_response)
 
 
 def over_psycopg2_unchanged(environ: dict[str, Any], start_response: _Start) -> Iterable[bytes]:
