@@ -52,22 +52,28 @@ COMMON = """
             time.sleep(0.005)
 """
 
-#: What the dialects call their things.
+#: What the dialects call their things.  A server goes on with a statement for a while when the program that has
+#: sent it is gone: what is counted has to be this program's own.
 POSTGRES = """
+    os.environ["PGAPPNAME"] = f"program {os.getpid()}"
+    MINE = "application_name = current_setting('application_name')"
     SLEEP = PAUSE = "select pg_sleep({})"
     LOCK, UNLOCK = "select pg_advisory_lock(7)", "select pg_advisory_unlock(7)"
     WAITING = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
-    RUNNING = "select count(*) from pg_stat_activity where state = 'active' and query like '%pg_sl' || 'eep%'"
+    RUNNING = f'''select count(*) from pg_stat_activity
+        where state = 'active' and query like '%pg_sl' || 'eep%' and {MINE}'''
     SERIES = "select n, 'text ' || n from generate_series(1, {}) n"
     LOCK_TIMEOUT = "set lock_timeout = '100ms'"
     STORAGE = ""
 """
 MYSQL = """
-    SLEEP = "select sleep({})"
-    PAUSE = "do sleep({})"  # without a result, which would have to be read
+    MINE = f"/* {os.getpid()} */"
+    SLEEP = "select sleep({}) " + MINE
+    PAUSE = "do sleep({}) " + MINE  # without a result, which would have to be read
     LOCK, UNLOCK = "select get_lock('greenify', 20)", "select release_lock('greenify')"
-    WAITING = "select count(*) from information_schema.processlist where state = 'User lock'"
-    RUNNING = "select count(*) from information_schema.processlist where state = 'User sleep'"
+    PROCESSES = "select count(*) from information_schema.processlist"
+    WAITING = f"{PROCESSES} where state = 'User lock'"
+    RUNNING = f"{PROCESSES} where state = 'User sleep' and info like '%{MINE}'"
     SERIES = "select seq, concat('text ', seq) from seq_1_to_{}"
     LOCK_TIMEOUT = "set innodb_lock_wait_timeout = 1"
     STORAGE = "engine=innodb"
@@ -369,16 +375,14 @@ class DriverTests:
         )
 
 
-def check_time_out(
-    case: DriverTests, server: Server, statement: str = "select pg_sleep(20)"
-) -> None:
+def check_time_out(case: DriverTests, server: Server, seconds: int = 20) -> None:
     """What only green threads have: a Timeout and a kill end a query, and the connection can be used on.
 
     Args:
-        statement: takes long, or a second where it cannot be cancelled.
+        seconds: how long the query takes: long, or a second where it cannot be cancelled.
     """
     case.check(
-        f"\n    SLOW = {statement!r}\n"
+        f"\n    SLOW = PAUSE.format({seconds})\n"
         """
     import greenify
     first, observer = connect(), connect()

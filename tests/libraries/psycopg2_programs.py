@@ -19,7 +19,7 @@ class _Psycopg2(DriverTests):
     from psycopg2 import Error, extensions, sql
     MARK = "%s"
     TERMINATE = "select pg_terminate_backend(%s)"
-    COMMITTING = "select count(*) from pg_stat_activity where query = 'COMMIT' and state = 'active'"
+    COMMITTING = f"select count(*) from pg_stat_activity where query = 'COMMIT' and state = 'active' and {MINE}"
 
     def connect(autocommit=False, **more):
         connection = psycopg2.connect(host=HOST, port=PORT, user=USER, dbname=DATABASE, **more)

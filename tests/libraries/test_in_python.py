@@ -70,7 +70,10 @@ class TestPg8000(_InPython):
     MARK = "%s"
 
     def connect(**more):
-        return pg8000.dbapi.connect(host=HOST, port=PORT, user=USER, database=DATABASE, **more)
+        name = os.environ["PGAPPNAME"]
+        return pg8000.dbapi.connect(
+            host=HOST, port=PORT, user=USER, database=DATABASE, application_name=name, **more
+        )
     """
 
 

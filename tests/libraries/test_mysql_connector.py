@@ -120,4 +120,4 @@ class TestMySQLConnector(_MySQLConnector):
 
 @pytest.mark.servers
 def test_a_time_out_waits_for_the_answer(mariadb: Server) -> None:
-    check_time_out(_MySQLConnector(), mariadb, "do sleep(1)")
+    check_time_out(_MySQLConnector(), mariadb, 1)

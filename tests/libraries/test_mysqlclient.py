@@ -124,7 +124,7 @@ class TestMySQLClient(_MySQLClient):
 
 @pytest.mark.servers
 def test_a_time_out_waits_for_the_answer(mariadb: Server) -> None:
-    check_time_out(_MySQLClient(), mariadb, "do sleep(1)")
+    check_time_out(_MySQLClient(), mariadb, 1)
 
 
 def test_imported_before_the_patch_and_restored() -> None:
