@@ -77,6 +77,14 @@ def busy() -> BaseException:
     return error
 
 
+def _in_use_elsewhere() -> BaseException:
+    error: BaseException = module().ProgrammingError(
+        "the connection is in use: another thread waits for a statement, and this one is in the middle of "
+        "another, on top of which it cannot wait for longer"
+    )
+    return error
+
+
 def _cancel(connection: Any) -> None:
     if not connection.closed:
         connection.cancel()
@@ -138,8 +146,8 @@ def _again(
     limit = _monotonic() + _PATIENCE
     while turns.on_hub:
         if _monotonic() > limit and in_turn():
-            raise busy()
-        core.new_waiter().wait(_monotonic() + _PAUSE)
+            raise _in_use_elsewhere()
+        core.sleep(_PAUSE)
     if interrupt is None:
         return turns.thread.call(function, *args, **kwargs)
     return turns.thread.call_interruptibly(interrupt, function, *args, **kwargs)

@@ -52,8 +52,8 @@ COMMON = """
             time.sleep(0.005)
 """
 
-#: What the dialects call their things.  A server goes on with a statement for a while when the program that has
-#: sent it is gone: what is counted has to be this program's own.
+#: What the dialects call their things.  A server goes on with a statement for a while when the program that
+#: has sent it is gone: what is counted has to be this program's own.
 POSTGRES = """
     os.environ["PGAPPNAME"] = f"program {os.getpid()}"
     MINE = "application_name = current_setting('application_name')"

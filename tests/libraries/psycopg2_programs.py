@@ -19,7 +19,8 @@ class _Psycopg2(DriverTests):
     from psycopg2 import Error, extensions, sql
     MARK = "%s"
     TERMINATE = "select pg_terminate_backend(%s)"
-    COMMITTING = f"select count(*) from pg_stat_activity where query = 'COMMIT' and state = 'active' and {MINE}"
+    COMMITTING = f'''select count(*) from pg_stat_activity
+        where query = 'COMMIT' and state = 'active' and {MINE}'''
 
     def connect(autocommit=False, **more):
         connection = psycopg2.connect(host=HOST, port=PORT, user=USER, dbname=DATABASE, **more)

@@ -37,16 +37,27 @@ class TestPsycopg2(_Psycopg2):
     threads = [Thread(ask, number) for number in range(8)]
     assert [thread.end() for thread in threads] == [[number] * 10 for number in range(8)]
 
-    # An attribute, a commit and a close wait for the query of another thread.
-    waiting = Thread(first.cursor().execute, SLEEP.format(0.3))
-    observer = connect(); observer.autocommit = True
-    until(lambda: sees(observer, RUNNING))
-    ticks_during(first.commit)
-    waiting.end()
-    waiting = Thread(first.cursor().execute, SLEEP.format(0.3))
-    until(lambda: sees(observer, RUNNING))
-    ticks_during(first.close)
-    waiting.end()
+    # A commit and a close wait for the query of another thread, while that and others go on.
+    holder, observer = connect(), connect()
+
+    def waits(function):
+        rows(holder, LOCK)
+        waiting = Thread(first.cursor().execute, LOCK)
+        until(lambda: sees(observer, WAITING))
+        released = []
+        def release():
+            time.sleep(0.05)
+            released.append(True)
+            rows(holder, UNLOCK)
+        releasing = Thread(release)
+        function()
+        assert released, "it has not waited"
+        releasing.end()
+        waiting.end()
+
+    waits(first.commit)
+    rows(first, UNLOCK)
+    waits(first.close)
             """,
             mode,
             server,

@@ -143,27 +143,6 @@ class TestOnTheHub:
             server,
         )
 
-    def test_a_thread_that_waits_for_itself(self, server: Server) -> None:
-        """A finaliser that uses the connection of the statement that its thread waits for."""
-        check(
-            """
-    first = connect(autocommit=True)
-    from greenify.green._foreign import wait_callbacks
-    wait = wait_callbacks._wait_for
-    outcomes = []
-    def waiting(*args):
-        wait_callbacks._wait_for = wait
-        outcomes.append(outcome(rows, first, "select 1"))
-        return wait(*args)
-    wait_callbacks._wait_for = waiting
-    assert Thread(rows, first, "select 2").end() == [(2,)]
-    assert outcomes[0].startswith("ProgrammingError: the connection is in use"), outcomes
-    assert Thread(rows, first, "select 3").end() == [(3,)]
-            """,
-            "patch_all",
-            server,
-        )
-
     def test_nothing_of_pythons_in_a_window(self, server: Server) -> None:
         """The collector is off until the callback waits, and as it was afterwards."""
         check(
