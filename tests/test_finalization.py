@@ -354,3 +354,26 @@ def test_engine_works_in_atexit_after_its_own_end(mode: Mode) -> None:
     for each in (code, moved):
         done = run_python(textwrap.dedent(each), greenify=mode, check=True)
         assert (done.stdout, done.stderr) == ("b'x' None\nTrue\n", "")
+
+
+def test_what_a_late_patch_has_adapted_is_finalised() -> None:
+    done = run_python(
+        textwrap.dedent("""
+        import os, queue, threading
+        import greenify
+
+        class Owner:
+            def __init__(self):
+                self.queue, self.lock = queue.SimpleQueue(), threading.Lock()
+                self.itself = self
+            def __del__(self, write=os.write):
+                write(1, b"gone")
+
+        owner = Owner()
+        greenify.patch_all()
+        assert any(change.owner is owner for change in greenify.changes())
+        """),
+        greenify=False,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("gone", "")

@@ -14,10 +14,14 @@ from __future__ import annotations
 
 import atexit
 import sys
+from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-__all__: list[str] = []
+__all__ = ["let_go"]
+
+#: Called then: what refers to objects of the program's lets go of them, or they would never be finalised.
+let_go: list[Callable[[], object]] = []
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -42,6 +46,8 @@ def _is_ours(name: str) -> bool:
 
 
 def _keep() -> None:
+    for call in let_go:
+        call()
     modules = sys.modules
     copies: dict[str, SimpleNamespace] = {}
     # A finaliser that runs meanwhile may import something.

@@ -23,6 +23,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, overload
 
+from greenify.core.lasting import let_go
 from greenify.core.rivals import rival
 from greenify.errors import LatePatchWarning, PatchError
 from greenify.features import turn_on, wanted
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 _journal = Journal()
+let_go.append(_journal.forget)
 
 # In a child, whoever held the lock in another thread of the parent does not exist.
 os.register_at_fork(after_in_child=_journal.lock._at_fork_reinit)  # type: ignore[attr-defined]

@@ -221,6 +221,11 @@ class Journal:
                 entry.undo()
                 self._entries.remove(entry)
 
+    def forget(self) -> None:
+        """The process ends: keep no object of the program's."""
+        with self.lock:
+            self._entries[:] = [entry for entry in self._entries if entry.kind == "replaced"]
+
     # Reading.
 
     @property

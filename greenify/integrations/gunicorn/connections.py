@@ -1,8 +1,8 @@
 """What the worker knows of a connection, how long it may be silent, and who waits for it meanwhile.
 
-A connection that is kept alive keeps the thread that has answered on it, some 14 KiB, only for `PATIENCE`.
-Then it is parked: its descriptor stands in a selector that one task watches, and its next request gets
-another thread.
+A connection that is kept alive keeps the thread that has answered on it, some 14 KiB, only for as long as
+`patience` says.  Then it is parked: its descriptor stands in a selector that one task watches, and its next
+request gets another thread.
 """
 
 from __future__ import annotations
@@ -23,10 +23,25 @@ from greenify.core.registry import get_hub
 from greenify.task import Task, spawn
 from greenify.timeout import Timeout
 
-__all__ = ["PATIENCE", "Connection", "Head", "Listener", "Parked", "Parking"]
+__all__ = ["FEW", "PATIENCE", "Connection", "Head", "Listener", "Parked", "Parking", "patience"]
 
-#: Seconds for which the thread of a silent connection waits for the next request itself.
+#: Seconds for which the thread of a silent connection waits for the next request itself, at most.
 PATIENCE = 0.25
+
+#: Up to so many threads it is that.
+FEW = 100
+
+
+def patience(threads: int) -> float:
+    """Seconds for which the thread of a silent connection waits for the next request itself.
+
+    The more threads there are, the shorter: a thousand clients that come one after the other are never all
+    with a thread, whose memory the process would keep (28.8 MiB instead of 22.0 for the worker).
+
+    Args:
+        threads: how many connections have one.
+    """
+    return PATIENCE if threads <= FEW else PATIENCE * (FEW / threads) ** 2
 
 
 class Listener:
@@ -127,7 +142,8 @@ class Connection:
 class Head(Timeout):
     """The time in which the head of a request has to arrive; silent, for gunicorn then closes.
 
-    Where nothing at all has come after `PATIENCE`, the connection is parked, and the time goes on there.
+    Where nothing at all has come after the thread's patience, the connection is parked, and the time goes on
+    there.
 
     One object serves all requests of a connection, one after the other: its thread uses it as a context
     manager, with what `within` returns, and calls `cancel` at the end.  One entry among the hub's timers does
@@ -140,16 +156,16 @@ class Head(Timeout):
     def __init__(self, connection: Connection) -> None:
         super().__init__(None, False)
         self.connection = connection
+        self.rest = inf  # of the time, in seconds, when the connection is parked
         self._parks = False
-        self._rest = inf
         self._until = inf
 
-    def within(self, seconds: float | None) -> Head:
-        """Set the time for the next head, in seconds; None for no limit."""
+    def within(self, seconds: float | None, patience: float = PATIENCE) -> Head:
+        """Set the time for the next head, in seconds, and of it the time of the thread; None for no limit."""
         seconds = inf if seconds is None else seconds
-        self._parks = seconds > PATIENCE and self.connection.is_between_requests()
-        self._rest = seconds - PATIENCE
-        self.seconds = PATIENCE if self._parks else seconds
+        self._parks = seconds > patience and self.connection.is_between_requests()
+        self.rest = seconds - patience
+        self.seconds = patience if self._parks else seconds
         return self
 
     def due(self) -> None:
@@ -163,7 +179,7 @@ class Head(Timeout):
                 super().due()
                 return
             self._parks = False
-            self._until = now + self._rest
+            self._until = now + self.rest
         self._count()
 
     def wanted(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import faulthandler
+import gc
 import os
 import select
 import signal
@@ -25,14 +26,14 @@ from gunicorn.workers.base_async import AsyncWorker
 
 from greenify.green._threads.watchdog import GRACE
 from greenify.integrations.gunicorn.connections import (
-    PATIENCE,
     Connection,
     Head,
     Listener,
     Parked,
     Parking,
+    patience,
 )
-from greenify.integrations.gunicorn.savings import save
+from greenify.integrations.gunicorn.savings import save, set_apart
 from greenify.integrations.late_patch import patch_late
 from greenify.semaphores import Semaphore
 from greenify.task import sleep, spawn
@@ -70,7 +71,8 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
             gets all stacks if no Python code can run.  It is also the time in which the head of a
             connection's first request has to arrive, unless `keepalive` is 0.  0 means no limit.
         keepalive: seconds in which the head of each further request of a connection has to arrive.  One
-            that is silent for a quarter of a second gives up its thread; its next request gets another.
+            that is silent for a quarter of a second gives up its thread (sooner if there are more than a
+            hundred); its next request gets another.
         graceful_timeout: seconds for the requests that run when the worker ends.
         threads: not used.
     """
@@ -105,6 +107,10 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
         )
         save(self.cfg)
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        set_apart()
 
     def init_signals(self) -> None:
         super().init_signals()
@@ -149,6 +155,7 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
             faulthandler.cancel_dump_traceback_later()
             if watch is not None:
                 watch.stop()
+            gc.unfreeze()  # what ends with the process is collected, finalisers and all
 
     def notify(self) -> None:
         """Tell the master that the worker lives; end it when the master does not."""
@@ -259,8 +266,7 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
             client.close()
             self._connections.discard(connection)
             if connection.parked is not None:
-                seconds = self.cfg.keepalive - PATIENCE
-                self._parking.add(Parked(listener, connection.parked, address, seconds))
+                self._parking.add(Parked(listener, connection.parked, address, head.rest))
             else:
                 self._closed()
 
@@ -285,7 +291,8 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
         """The time for the head of the next request on the connection of the calling thread."""
         head = self._heads[getcurrent()]
         cfg = self.cfg
-        return head.within(cfg.keepalive if head.connection.used else cfg.timeout or None)
+        seconds = cfg.keepalive if head.connection.used else cfg.timeout or None
+        return head.within(seconds, patience(len(self._connections)))
 
     def handle_request(self, *args: Any) -> Any:
         """Answer one request, in the thread of its connection."""

@@ -70,6 +70,26 @@ def test_silent_ones_have_no_threads(tmp_path: Path, parser: tuple[str, ...]) ->
         assert {all_of(client) for client in clients} == {b""}
 
 
+def test_the_more_the_sooner(tmp_path: Path) -> None:
+    """The patience of one thread is for ever here, and that of twenty a moment."""
+    (tmp_path / "conf.py").write_text(
+        "from greenify.integrations.gunicorn import connections\n"
+        "connections.FEW, connections.PATIENCE = 1, 500.0\n"
+    )
+    with serving(tmp_path, *OPTIONS, "-c", "conf.py") as server, ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(50)]
+        for client in clients:
+            answered(client, b"one")
+        deadline = time.monotonic() + TIMEOUT
+        while int(server.ask("/threads")) > 30:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for client in clients:
+            answered(client, b"two")
+    assert connections.patience(connections.FEW) == PATIENCE
+    assert connections.patience(10 * connections.FEW) == pytest.approx(PATIENCE / 100)
+
+
 @both_parsers
 def test_what_is_under_way_is_not_parked(tmp_path: Path, parser: tuple[str, ...]) -> None:
     with (

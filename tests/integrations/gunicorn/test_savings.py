@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -187,6 +188,7 @@ def saving(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(util, "http_date", util.http_date)
     monkeypatch.setattr(wsgi, "Response", wsgi.Response)
     monkeypatch.setattr(wsgi, "WSGIErrorsWrapper", wsgi.WSGIErrorsWrapper)
+    monkeypatch.setattr(wsgi, "os", os)
     if hasattr(parser.Parser, "finish_body"):
         monkeypatch.setattr(parser.Parser, "finish_body", parser.Parser.finish_body)
     if hasattr(message, "_ip_in_allow_list"):
@@ -298,9 +300,57 @@ def test_errors_are_written_where_the_log_goes_at_that_time(
     cfg = Config()
     cfg.set("errorlog", "somewhere")
     errors = savings.LateErrors(cfg)
-    with pytest.raises(AttributeError, match="steams"):
-        errors.steams  # noqa: B018
     monkeypatch.setattr(log, "handlers", handlers[1:])
     errors.write("written")
     assert [stream.getvalue() for stream in streams] == ["", "written", "written"]
     assert isinstance(errors, wsgi.WSGIErrorsWrapper)
+    errors.close()  # by one request; others write here, too
+    errors.write("again")
+    errors.flush()
+    assert not errors.closed
+    assert streams[2].getvalue() == "writtenagain"
+
+
+def _environment() -> dict[str, Any]:
+    request: Any = _Request()
+    vars(request).update(
+        body=None, query="", uri="/base/x", path="/base/x", scheme="http", headers=[],
+        proxy_protocol_info=None, _expected_100_continue=False,
+    )  # fmt: skip
+    environ: dict[str, Any] = wsgi.create(request, _Wire(), ("1", 2), ("3", 4), Config())[1]
+    errors = environ.pop("wsgi.errors")
+    assert isinstance(errors, _ErrorsWrapper)
+    del environ["gunicorn.socket"], environ["wsgi.early_hints"]
+    return environ
+
+
+_ErrorsWrapper = wsgi.WSGIErrorsWrapper
+
+
+@pytest.mark.parametrize("name", [None, "", "/base", "/elsewhere"])
+def test_the_environment_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, name: str | None
+) -> None:
+    monkeypatch.delenv("SCRIPT_NAME", raising=False)
+    if name is not None:
+        monkeypatch.setenv("SCRIPT_NAME", name)
+    found = []
+    for saving in False, True:
+        if saving:
+            request.getfixturevalue("saving")
+        try:
+            found.append(repr(_environment()))
+        except Exception as exc:
+            found.append(repr(exc))
+    assert found[0] == found[1]
+    assert ("ConfigurationProblem" in found[0]) == (name == "/elsewhere")
+    assert ("'PATH_INFO': '/x'" in found[0]) == (name == "/base")
+
+
+@pytest.mark.usefixtures("saving")
+def test_the_module_of_the_system_is_all_there() -> None:
+    assert wsgi.os.lseek is os.lseek
+    assert wsgi.os.environ["PATH"] == os.environ["PATH"]
+    assert wsgi.os.environ.get("PATH") == os.environ["PATH"]
+    assert wsgi.os.environ.get("SCRIPT_NAME_", 1) == 1
+    assert wsgi.os.environ.copy() == os.environ.copy()

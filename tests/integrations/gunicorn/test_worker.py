@@ -93,6 +93,38 @@ def test_the_environment_has_it_watched_and_asked(
             assert row["what"].endswith("(block_politely)")
 
 
+class TestCollector:
+    PROGRAM = """
+import gc, os
+
+class Ring:
+    def __init__(self):
+        self.ring = self
+    def __del__(self, write=os.write):
+        write(2, b"the ring has gone")
+
+ring = Ring()
+
+def app(environ, start_response):
+    body = str(gc.get_freeze_count() > 5000).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+    def test_it_leaves_the_program_alone_until_the_end(self, tmp_path: Path) -> None:
+        with serving(tmp_path, "-k", GREENIFY, program=self.PROGRAM) as server:
+            assert server.ask("/") == "True"
+            server.stop()
+            server.until("the ring has gone")
+
+    def test_a_hook_can_undo_it(self, tmp_path: Path) -> None:
+        (tmp_path / "conf.py").write_text(
+            "def post_worker_init(worker):\n    import gc\n    gc.unfreeze()\n"
+        )
+        with serving(tmp_path, "-k", GREENIFY, "-c", "conf.py", program=self.PROGRAM) as server:
+            assert server.ask("/") == "False"
+
+
 class TestThreads:
     def test_each_connection_has_one(self, tmp_path: Path) -> None:
         with serving(tmp_path, *OURS) as server, ThreadPoolExecutor(20) as pool:
