@@ -6,6 +6,7 @@ never while celery's callbacks run, which acknowledge the message and tell the e
 
 from __future__ import annotations
 
+import sys
 from _thread import start_new_thread
 from collections.abc import Callable
 from time import monotonic
@@ -21,20 +22,18 @@ from greenify import core
 from greenify.core.entries import Throw
 from greenify.errors import TaskExit
 from greenify.integrations.celery.calling import call
+from greenify.integrations.celery.tracer import Late, disown, in_function
 from greenify.integrations.celery.watch import Limit, Watch
 
 __all__ = ["GRACE", "Job"]
+
+#: Seconds after its hard time limit after which celery is told of it, though the task has not ended.
+TIDYING = 2.0
 
 #: Seconds after which a task that has been told to end, and has not, is told once more.
 GRACE = 5.0
 
 logger = get_logger("celery.pool")
-
-# Where celery is when the task's function has returned, or is not called yet: it stores results, calls
-# receivers of signals, sends the next tasks of a chain.
-_AROUND = ("celery.app.trace.", "celery.backends.", "celery.utils.dispatch.")
-# By way of this the worker calls the function of a task.
-_WITHIN = ("celery.app.trace.__protected_call__",)
 
 
 class _End(TaskExit):
@@ -77,6 +76,8 @@ class Job:
         self._hub: core.Hub | None = None
         self._greenlet: Any = None
         self._inside = False  # of the task, not of a callback
+        self._disowned = False  # nothing that it returns counts any more
+        self._reported = False  # that its hard time limit is over
 
     def __str__(self) -> str:
         request = self._request()
@@ -110,7 +111,10 @@ class Job:
             self._failed(exc)
         else:
             self._leave()
-            self._call_back("callback", result)
+            if self._disowned:
+                self._failed(Late())  # it has raised what the tracer stores nothing of
+            else:
+                self._call_back("callback", result)
 
     def _start_limits(self) -> None:
         if self.soft:
@@ -124,12 +128,24 @@ class Job:
             limit.cancel()
 
     def _failed(self, exc: BaseException) -> None:
+        if isinstance(exc, Late):
+            logger.warning(
+                "%s went on to its end though it was told to end (%s): what has come of it is dropped%s",
+                self,
+                self._reason(),
+                "" if exc.__context__ is None else f", {exc.__context__!r}",
+            )
         if not self.ended_by:
             # SystemExit, say; what celery's tracer makes a result of does not come here.
             self._call_back("error_callback", ExceptionInfo())
         elif self.ended_by == "hard":
-            self._call_back("timeout_callback", False, self.hard)
+            self._report()
         # Else the request has said what is to be said of it, to whoever asked for its end.
+
+    def _report(self) -> None:
+        if not self._reported:
+            self._reported = True
+            self._call_back("timeout_callback", False, self.hard)
 
     def _call_back(self, name: str, *args: Any) -> None:
         callback = self._options.get(name)
@@ -161,12 +177,25 @@ class Job:
         hub = self._hub
         if hub is None or not self._inside:
             return
-        if self._greenlet is getcurrent():
-            raise error
         if hub.foreign():
-            hub.call_from_thread(hub.ready.append, Throw(self._greenlet, error, self))
+            hub.call_from_thread(self._deliver, hub, error)
         else:
-            hub.ready.append(Throw(self._greenlet, error, self))
+            self._deliver(hub, error)
+
+    def _deliver(self, hub: core.Hub, error: BaseException) -> None:
+        """In the thread of `hub`: there the job stands still, or it is the caller."""
+        if not self._inside:
+            return
+        itself = self._greenlet is getcurrent()
+        if isinstance(error, _End):
+            # From now on, though it may catch what is thrown, or be on its way already.
+            self._disowned |= disown(sys._getframe() if itself else self.stack())
+        if itself:
+            raise error
+        hub.ready.append(Throw(self._greenlet, error, self))
+
+    def _reason(self) -> str:
+        return "hard time limit" if self.ended_by == "hard" else "terminated"
 
     def _end(self, why: str) -> None:
         again = bool(self.ended_by)
@@ -174,12 +203,14 @@ class Job:
         self.told_at = self.told_at or monotonic()
         if self._inside and not again:
             self._limits.append(self._watch.start(self, "grace", GRACE, self._remind))
+            if why == "hard":
+                self._limits.append(self._watch.start(self, "grace", TIDYING, self._report_early))
         self._throw(_End(why))
 
     # By the hub, when a time is up: what may wait goes to a thread of its own.
 
     def _reach_soft(self) -> None:
-        if _in_function(self.stack()):
+        if in_function(self.stack()):
             self._throw(SoftTimeLimitExceeded())
             # Not threading's: its start() waits for the thread to begin.
             start_new_thread(self._call_back, ("timeout_callback", True, self.soft))
@@ -187,24 +218,18 @@ class Job:
     def _reach_hard(self) -> None:
         self._end("hard")
 
+    def _report_early(self) -> None:
+        # Not of one that is given out again then: two would run side by side.
+        task = getattr(self._request(), "task", None)
+        if self._disowned and (task is None or not task.acks_late or task.acks_on_timeout):
+            start_new_thread(self._report, ())
+
     def _remind(self) -> None:
         self._watch.report(
             self,
             "%s goes on, %.0f s after it was told to end (%s). It is told again; it waits at\n%s",
             monotonic() - self.told_at,
-            "hard time limit" if self.ended_by == "hard" else "terminated",
+            self._reason(),
         )
         self._limits.append(self._watch.start(self, "grace", GRACE, self._remind))
         self._throw(_End(self.ended_by))
-
-
-def _in_function(frame: FrameType | None) -> bool:
-    """Whether a task that waits at `frame` is in its function, and not in what celery does around it."""
-    above = ""
-    while frame is not None:
-        name = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}"
-        if name == "celery.app.trace.trace_task":
-            return not above.startswith(_AROUND) or above in _WITHIN
-        above = name
-        frame = frame.f_back
-    return False

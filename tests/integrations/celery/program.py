@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from celery import Celery
-from celery.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import Reject, SoftTimeLimitExceeded
 
 import greenify
 
@@ -76,6 +76,56 @@ def open_gate(gate: str) -> None:
 @app.task(name="count")
 def count(gate: str) -> int:
     return inside[gate]
+
+
+@app.task(name="stubborn", bind=True, max_retries=3)
+def stubborn(self: object, gate: str, then: str) -> str:
+    """Catches what ends it, and goes on to an end of its own."""
+    inside[gate] += 1
+    try:
+        if then == "apply":
+            return str(stubborn.apply((gate, "return")).get())
+        threading.Event().wait()
+    except BaseException:
+        if then == "raise":
+            raise ValueError("late") from None
+        if then == "retry":
+            raise self.retry(countdown=0) from None  # type: ignore[attr-defined]
+        if then == "reject":
+            raise Reject("late", requeue=True) from None
+    finally:
+        inside[gate] -= 1
+    return "late"
+
+
+@app.task(name="follows")
+def follows(result: object) -> object:
+    return result
+
+
+def _insist(gate: str) -> None:
+    while not gates[gate].is_set():
+        try:
+            gates[gate].wait()
+        except BaseException as exc:
+            print(f"is told: {exc!r}", flush=True)
+
+
+@app.task(name="deaf")
+def deaf(gate: str) -> str:
+    """Goes on until `open_gate`, whatever it is told."""
+    _insist(gate)
+    return "late"
+
+
+@app.task(name="given_back", acks_late=True, acks_on_timeout=False)
+def given_back(gate: str) -> str:
+    """As `deaf`, but it is given out again after its time limit."""
+    print(f"run of {gate}", flush=True)
+    inside[gate] += 1
+    if inside[gate] == 1:
+        _insist(gate)
+    return f"run {inside[gate]}"
 
 
 @app.task(name="compute")

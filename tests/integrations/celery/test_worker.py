@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -172,6 +173,58 @@ class TestLimits:
         with pytest.raises(TaskRevokedError):
             result.get(timeout=60)
         until(lambda: worker.ask("count", "revoked") == 0)
+
+    @pytest.mark.parametrize("then", ["return", "raise", "retry", "reject", "apply"])
+    def test_what_comes_after_the_hard_one_is_dropped(self, worker: Worker, then: str) -> None:
+        from celery import chain
+        from celery.exceptions import TimeLimitExceeded
+
+        first = worker.sign("stubborn", "limited", then).set(time_limit=0.1)
+        result = chain(first, worker.sign("follows")).apply_async()
+        with pytest.raises(TimeLimitExceeded):
+            result.get(timeout=60)
+        text = rf"stubborn\[{result.parent.id}\] went on .* \(hard time limit\).* is dropped.*"
+        (line,) = worker.until(text)
+        assert ("ValueError('late')" in line) == (then == "raise")
+        assert worker.ask("count", "limited") == 0
+        assert "TimeLimitExceeded" in repr(worker.app.AsyncResult(result.parent.id).result)
+        assert f"follows[{result.id}]" not in worker.log
+
+    @pytest.mark.parametrize("then", ["return", "raise"])
+    def test_what_comes_after_a_revocation_is_dropped(self, worker: Worker, then: str) -> None:
+        from celery import chain
+
+        first = worker.sign("stubborn", "ended", then)
+        following = chain(first, worker.sign("follows")).apply_async()
+        result = following.parent
+        until(lambda: worker.ask("count", "ended") == 1)
+        result.revoke(terminate=True)
+        worker.until(rf"stubborn\[{result.id}\] went on .* \(terminated\).* is dropped")
+        until(lambda: result.state == "REVOKED")
+        assert worker.ask("count", "ended") == 0
+        assert worker.app.AsyncResult(result.id).state == "REVOKED"
+        assert f"follows[{following.id}]" not in worker.log
+
+    def test_the_hard_one_is_told_though_the_task_goes_on(self, worker: Worker) -> None:
+        from celery.exceptions import TimeLimitExceeded
+
+        result = worker.send("deaf", "deaf", time_limit=0.1)
+        with pytest.raises(TimeLimitExceeded):
+            result.get(timeout=60)
+        assert not re.search(rf"{result.id}\] went on", worker.log)
+        worker.send("open_gate", "deaf")
+        worker.until(rf"deaf\[{result.id}\] went on")
+        assert "TimeLimitExceeded" in repr(worker.app.AsyncResult(result.id).result)
+        assert len(re.findall(rf"Hard time limit .* for deaf\[{result.id}", worker.log)) == 1
+
+    def test_two_runs_of_a_task_are_never_side_by_side(self, worker: Worker) -> None:
+        """One that is given back after its hard limit is, when it has ended."""
+        result = worker.send("given_back", "again", time_limit=0.1)
+        worker.until(rf"{result.id}\] goes on, 5 s after it was told to end")
+        assert worker.log.count("run of again") == 1
+        worker.send("open_gate", "again")
+        worker.until("run of again", 2)
+        until(lambda: worker.app.AsyncResult(result.id).result == "run 2")
 
 
 class TestPlaces:
