@@ -18,6 +18,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from greenify.core import placement, signals, slices, waiters
 from greenify.core import registry as _registry
+from greenify.core.collector import thawed
 from greenify.core.entries import Call
 from greenify.core.hub import Hub
 
@@ -120,7 +121,9 @@ def come_first() -> None:
     The interpreter calls them in the order of their registration, and those from before greenify's import
     would find the parent's hub: what they wait for, or start, would run the parent's threads.
     """
-    for holder in gc.get_referrers(_after_in_child):
+    with thawed():
+        holders = gc.get_referrers(_after_in_child)
+    for holder in holders:
         # The interpreter's list, for whose order it has no function.
         if (
             type(holder) is list

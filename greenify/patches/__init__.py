@@ -23,6 +23,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, overload
 
+from greenify.core.collector import thawed
 from greenify.core.lasting import let_go
 from greenify.core.rivals import rival
 from greenify.errors import LatePatchWarning, PatchError
@@ -248,7 +249,7 @@ def _apply(names: tuple[str, ...], named: _Named, stacklevel: int) -> tuple[str,
         loaded = [
             (name, (), named[name]) if name in named else (name, *_load(name)) for name in missing
         ]
-        with _journal.transaction():
+        with _journal.transaction(), thawed():
             start = len(_journal.changes())
             for name, patches, finish in loaded:
                 _journal.apply(name, patches, finish)

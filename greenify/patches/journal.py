@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Literal
 
+from greenify.core.collector import thawed
 from greenify.errors import PatchError, RestoreError
 from greenify.patches.places import Attribute, Item, Place, place_of
 from greenify.patches.record import MISSING, Change, Patch, label, stored
@@ -207,7 +208,7 @@ class Journal:
             RestoreError: somebody has replaced some of these attributes after us; the message names them
                 all, and nothing has been undone.
         """
-        with self.lock:
+        with self.lock, thawed():
             chosen = None if names is None else frozenset(names)
             mine = [e for e in self._entries if chosen is None or e.patch in chosen]
             conflicts = [text for e in mine if (text := e.conflict()) is not None]

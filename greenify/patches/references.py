@@ -18,6 +18,7 @@ from itertools import chain, compress
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
+from greenify.core.collector import thawed
 from greenify.patches.holders import CONTAINERS, frame_name, is_derivable, rebuilt, scan
 from greenify.patches.places import Element, Place
 
@@ -35,9 +36,6 @@ EXEMPT: dict[str, str] = {
     "_pydev_bundle": "see debugpy",
 }
 """Packages whose references stay as they are, and why."""
-
-# More objects than the interpreter itself freezes when it starts: the program has called gc.freeze().
-_FROZEN = 2000
 
 
 def is_exempt(module: object) -> bool:
@@ -142,20 +140,16 @@ class Search:
         self._own: list[list[Any]] = []
         self._ignored = {id(targets), id(kinds), id(self._own)}
         self._index_modules()
-        thawed = gc.get_freeze_count() > _FROZEN
-        if thawed:
-            gc.unfreeze()
         try:
-            if self._search(known, kinds, []):
-                more = _unlisted(kinds)
-                self._forget_own()
-                self._forget_derived()
-                for node in self.nodes.values():
-                    node.reset()
-                self._search(known, kinds, more)
+            with thawed():
+                if self._search(known, kinds, []):
+                    more = _unlisted(kinds)
+                    self._forget_own()
+                    self._forget_derived()
+                    for node in self.nodes.values():
+                        node.reset()
+                    self._search(known, kinds, more)
         finally:
-            if thawed:
-                gc.freeze()
             self._forget_own()
 
     def _forget_own(self) -> None:
