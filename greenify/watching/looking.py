@@ -130,6 +130,7 @@ class Looker:
         self.hub = hub
         self.tick = max(0.001, min(ticker.TICK, seconds / 2))
         self._seconds = seconds
+        self._every = min(seconds, alarm) / _FINENESS
         self._next = 0.0  # when to look again, unless the ticker comes late
         self._patience = max(patience, seconds)
         self._tell = tell
@@ -158,7 +159,7 @@ class Looker:
         now = _monotonic()
         if now < self._next and now - due < self._seconds / 2 and not self._flushes:
             return
-        self._next = now + self._seconds / _FINENESS
+        self._next = now + self._every
         try:
             here = _get_native_id()
             if here != self._here:
