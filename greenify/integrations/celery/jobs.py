@@ -7,6 +7,7 @@ never while celery's callbacks run, which acknowledge the message and tell the e
 from __future__ import annotations
 
 import sys
+import threading
 from _thread import start_new_thread
 from collections.abc import Callable
 from time import monotonic
@@ -78,6 +79,7 @@ class Job:
         self._inside = False  # of the task, not of a callback
         self._disowned = False  # nothing that it returns counts any more
         self._reported = False  # that its hard time limit is over
+        self._reporting: threading.Lock
 
     def __str__(self) -> str:
         request = self._request()
@@ -143,9 +145,11 @@ class Job:
         # Else the request has said what is to be said of it, to whoever asked for its end.
 
     def _report(self) -> None:
-        if not self._reported:
-            self._reported = True
-            self._call_back("timeout_callback", False, self.hard)
+        # Who comes second waits for the first: the worker may end with this job.
+        with self._reporting:
+            if not self._reported:
+                self._reported = True
+                self._call_back("timeout_callback", False, self.hard)
 
     def _call_back(self, name: str, *args: Any) -> None:
         callback = self._options.get(name)
@@ -201,6 +205,8 @@ class Job:
         again = bool(self.ended_by)
         self.ended_by = self.ended_by or why
         self.told_at = self.told_at or monotonic()
+        if not again:
+            self._reporting = threading.Lock()
         if self._inside and not again:
             self._limits.append(self._watch.start(self, "grace", GRACE, self._remind))
             if why == "hard":

@@ -2,58 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
 from importlib.util import find_spec
 
 import pytest
 
+from tests.integrations.celery.alone import run
 from tests.support import run_python
 
 pytestmark = pytest.mark.skipif(
     find_spec("celery") is None, reason="needs celery: pip install 'greenify[celery]'"
 )
-
-#: What each program begins with.  `tell` is what the worker is told of each task.
-BEGIN = """
-import threading, time
-from greenify.integrations.celery import TaskPool
-told, changed = [], threading.Condition()
-
-def tell(*what):
-    with changed:
-        told.append(what)
-        changed.notify_all()
-
-def until(*what):
-    with changed:
-        assert changed.wait_for(lambda: what in told, 60), (what, told)
-
-def begin(pool, target, *args, name=None, **options):
-    return pool.apply_async(
-        target, args,
-        accept_callback=lambda pid, when: tell("accepted", pid if name is None else name),
-        callback=lambda result: tell("returned", result),
-        error_callback=lambda info: tell("failed", info.type.__name__),
-        timeout_callback=lambda soft, limit: tell("time", "soft" if soft else "hard", limit),
-        **options,
-    )
-
-def started(limit, **options):
-    pool = TaskPool(limit, **options)
-    pool.start()
-    return pool
-"""
-
-
-def run(program: str) -> tuple[list[str], str]:
-    """The lines that a program prints, and its standard error; it is patched by asking for the pool."""
-    result = run_python(
-        BEGIN + textwrap.dedent(program),
-        greenify=False,
-        check=True,
-        env={"PYTHONWARNINGS": "error"},
-    )
-    return result.stdout.splitlines(), result.stderr
 
 
 class TestPatch:
@@ -232,115 +190,6 @@ class TestPlaces:
             """
         )
         assert lines[0].startswith(setting)
-
-
-class TestLimits:
-    def test_soft_is_raised_where_the_task_waits(self) -> None:
-        lines, _ = run(
-            """
-            import celery.app.trace
-            from celery.exceptions import SoftTimeLimitExceeded
-            def wait():
-                try:
-                    threading.Event().wait()
-                except SoftTimeLimitExceeded:
-                    return "tidied up"
-            def trace_task(function):  # as celery's: its frame is looked for
-                return function()
-            trace_task = type(trace_task)(trace_task.__code__, vars(celery.app.trace))
-            pool = started(1)
-            begin(pool, trace_task, wait, soft_timeout=0.05)
-            until("time", "soft", 0.05)
-            until("returned", "tidied up")
-            """
-        )
-        assert lines == []
-
-    @pytest.mark.parametrize(
-        "body", ["threading.Event().wait()", "compute()"], ids=["waits", "computes"]
-    )
-    def test_hard_ends_it(self, body: str) -> None:
-        lines, _ = run(
-            f"""
-            def compute():
-                while True: pass
-            def task():
-                try:
-                    {body}
-                except Exception:
-                    print("caught")
-                finally:
-                    tell("tidied up")
-            pool = started(1, timeout=0.05)
-            begin(pool, task)
-            until("tidied up")
-            until("time", "hard", 0.05)
-            pool.stop()
-            print(len(told))
-            """
-        )
-        assert lines == ["3"]
-
-    def test_one_that_has_ended_in_time_is_left_alone(self) -> None:
-        lines, _ = run(
-            """
-            pool = started(1)
-            gate = threading.Event()
-            def callback(result):
-                tell("returned")
-                gate.wait()  # for longer than the limit
-                tell("acknowledged")
-            pool.apply_async(str, (), callback=callback, timeout=0.02, soft_timeout=0.01)
-            until("returned")
-            begin(started(1), threading.Event().wait, timeout=0.05)
-            until("time", "hard", 0.05)
-            gate.set()
-            until("acknowledged")
-            """
-        )
-        assert lines == []
-
-    def test_one_in_c_is_named(self) -> None:
-        lines, _ = run(
-            """
-            import ctypes, logging, os
-            reader, writer = os.pipe()
-            class Handler(logging.Handler):
-                def emit(self, record):
-                    print(record.getMessage(), flush=True)
-                    os.write(writer, b".")  # lets the task end
-            logging.getLogger().addHandler(Handler())
-            def sit():
-                ctypes.CDLL(None).read(reader, ctypes.create_string_buffer(1), 1)
-            pool = started(1)
-            begin(pool, sit, timeout=0.05)
-            pool.stop()
-            """
-        )
-        text = "\n".join(lines)
-        assert (
-            "job 1 is past its hard time limit of 0.05 s and cannot be ended, for it does" in text
-        )
-        assert "in sit" in text
-
-    def test_one_that_keeps_the_interpreter_is_named(self) -> None:
-        lines, _ = run(
-            """
-            import ctypes, os
-            reader, writer = os.pipe()
-            os.dup2(writer, 2)
-            text = ctypes.create_string_buffer(100)
-            def sit():
-                ctypes.PyDLL(None).read(reader, text, 100)
-            pool = started(1)
-            begin(pool, sit, timeout=0.05)
-            pool.stop()
-            print(text.value.decode(), os.read(reader, 10000).decode())
-            """
-        )
-        text = "\n".join(lines)
-        assert text.startswith("Timeout (0:00:0")
-        assert "in sit" in text
 
 
 class TestEnds:
