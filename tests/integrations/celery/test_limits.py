@@ -103,6 +103,7 @@ class TestLimits:
             pool = started(1)
             pool.apply_async(trace_task, (insist,), timeout=0.02, timeout_callback=store)
             until("stores")
+            pool.close()
             over.set()
             pool.stop()
             print(told)
