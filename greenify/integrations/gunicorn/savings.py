@@ -18,8 +18,6 @@ from gunicorn.http.body import Body, LengthReader
 
 __all__ = ["JoinedResponse", "save", "set_apart", "settle"]
 
-_Errors: Any = wsgi.WSGIErrorsWrapper
-
 #: Of how many peers it is remembered whether they are trusted proxies.
 _PEERS = 4096
 
@@ -32,8 +30,7 @@ def save(cfg: Config) -> None:
     """
     settle(cfg)
     wsgi.Response = JoinedResponse
-    errors = LateErrors(cfg)
-    wsgi.WSGIErrorsWrapper = lambda cfg: errors
+    wsgi.base_environ = _alike(wsgi.base_environ, cfg)
     wsgi.os = _Os()
     util.http_date = _Date(util.http_date)
     # Private, and not in every version of gunicorn.
@@ -92,6 +89,13 @@ def _finishing(finish_body: Any) -> Any:
     return finish
 
 
+def _alike(base_environ: Any, cfg: Config) -> Any:
+    """What is the same in the environments of all requests, with one ``wsgi.errors``."""
+    base = {**base_environ(cfg), "wsgi.errors": LateErrors(cfg)}
+    # gunicorn, or the application, puts into it what is the request's own.
+    return lambda cfg: base.copy()
+
+
 class LateErrors(wsgi.WSGIErrorsWrapper):  # type: ignore[misc]
     """``wsgi.errors`` for all requests, which looks up where to write when something is written.
 
@@ -104,7 +108,7 @@ class LateErrors(wsgi.WSGIErrorsWrapper):  # type: ignore[misc]
     @property
     def streams(self) -> list[Any]:
         """Where to write now: gunicorn may have opened its log anew."""
-        errors = _Errors(self._cfg)
+        errors: Any = wsgi.WSGIErrorsWrapper(self._cfg)
         return errors.streams  # type: ignore[no-any-return]
 
     def close(self) -> None:

@@ -187,7 +187,7 @@ def test_settings_are_what_they_were() -> None:
 def saving(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(util, "http_date", util.http_date)
     monkeypatch.setattr(wsgi, "Response", wsgi.Response)
-    monkeypatch.setattr(wsgi, "WSGIErrorsWrapper", wsgi.WSGIErrorsWrapper)
+    monkeypatch.setattr(wsgi, "base_environ", wsgi.base_environ)
     monkeypatch.setattr(wsgi, "os", os)
     if hasattr(parser.Parser, "finish_body"):
         monkeypatch.setattr(parser.Parser, "finish_body", parser.Parser.finish_body)
@@ -319,12 +319,10 @@ def _environment() -> dict[str, Any]:
     )  # fmt: skip
     environ: dict[str, Any] = wsgi.create(request, _Wire(), ("1", 2), ("3", 4), Config())[1]
     errors = environ.pop("wsgi.errors")
-    assert isinstance(errors, _ErrorsWrapper)
-    del environ["gunicorn.socket"], environ["wsgi.early_hints"]
+    assert isinstance(errors, wsgi.WSGIErrorsWrapper)
+    del environ["gunicorn.socket"]
+    environ.pop("wsgi.early_hints", None)  # older ones have none
     return environ
-
-
-_ErrorsWrapper = wsgi.WSGIErrorsWrapper
 
 
 @pytest.mark.parametrize("name", [None, "", "/base", "/elsewhere"])
@@ -345,6 +343,15 @@ def test_the_environment_is_the_same(
     assert found[0] == found[1]
     assert ("ConfigurationProblem" in found[0]) == (name == "/elsewhere")
     assert ("'PATH_INFO': '/x'" in found[0]) == (name == "/base")
+
+
+@pytest.mark.usefixtures("saving")
+def test_each_request_has_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SCRIPT_NAME", raising=False)
+    one = _environment()
+    one.update({"wsgi.version": None, "mine": 1})
+    assert _environment()["wsgi.version"] == (1, 0)
+    assert "mine" not in _environment()
 
 
 @pytest.mark.usefixtures("saving")
