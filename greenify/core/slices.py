@@ -74,7 +74,8 @@ _BOTTOM = (
     "greenify.futures.",
     "greenify.loop_access.",
     "greenify._launcher.",
-    "greenify.integrations.gunicorn.",
+    "greenify.integrations.gunicorn.savings.",
+    "greenify.integrations.gunicorn.worker.",
     "greenify.integrations.celery.calling.",
 )
 

@@ -20,6 +20,7 @@ from greenlet import getcurrent
 from gunicorn.http.body import LengthReader
 
 from greenify.core.registry import get_hub
+from greenify.core.slices import is_preempted
 from greenify.task import Task, spawn
 from greenify.timeout import Timeout
 
@@ -30,6 +31,9 @@ PATIENCE = 0.25
 
 #: Up to so many threads it is that.
 FEW = 100
+
+# Seconds after which a thread that has been stopped in the middle of its code is looked at again.
+_AGAIN = 0.01
 
 
 def patience(threads: int) -> float:
@@ -159,6 +163,20 @@ class Head(Timeout):
         self.rest = inf  # of the time, in seconds, when the connection is parked
         self._parks = False
         self._until = inf
+        self._turns = -1
+
+    def give_way(self) -> None:
+        """Between two requests: let the others run, unless they have since the last time.
+
+        A peer that always answers before it is waited for would be served for a whole time slice, and each of
+        a thousand such in turn: seconds for those that come last.
+        """
+        hub = self._hub
+        if hub is None:
+            hub = self._hub = get_hub()
+        if hub.turns == self._turns:
+            hub.pause()
+        self._turns = hub.turns
 
     def within(self, seconds: float | None, patience: float = PATIENCE) -> Head:
         """Set the time for the next head, in seconds, and of it the time of the thread; None for no limit."""
@@ -174,17 +192,34 @@ class Head(Timeout):
         if self._target is None:
             return  # a request is being answered
         now = monotonic()
-        if self._until <= now:
-            if not self._parks or self.connection.is_silent:
-                super().due()
-                return
-            self._parks = False
-            self._until = now + self.rest
-        self._count()
+        if self._until <= now and not self._goes_on(now):
+            super().due()
+        else:
+            self._count()
 
     def wanted(self) -> bool:
         """Whether what is on its way is for the present head: the one before may have come just in time."""
-        return self._target is not None and self._raised is not None
+        if self._target is None or self._raised is None:
+            return False
+        if self._goes_on(monotonic()):
+            # Something has come since then.
+            self._raised = None
+            self._count()
+            return False
+        return True
+
+    def _goes_on(self, now: float) -> bool:
+        """Whether the thread is to have more time, which is set then."""
+        if self._parks and not self.connection.is_silent:
+            self._parks = False
+            self._until = now + self.rest
+            return True
+        if is_preempted(self._target.gr_frame):
+            # Its slice has ended while it works on what has come, or on the way to the first read or from the
+            # last: outside of the block the exception would be an error of the request.
+            self._until = now + _AGAIN
+            return True
+        return False
 
     def _count(self) -> None:
         if self._until < inf:
@@ -194,8 +229,9 @@ class Head(Timeout):
 
     def __enter__(self) -> Head:
         self.connection.waiting = True
-        self._target = getcurrent()
+        # First: from the next line on an entry from before may find the time to be up.
         self._until = monotonic() + (self.seconds or 0)
+        self._target = getcurrent()
         entry = self._entry
         if entry is None:
             self._count()
@@ -259,7 +295,7 @@ class Parking:
     def __init__(self, resume: Callable[[Parked], object], closed: Callable[[], object]) -> None:
         self._resume = resume
         self._closed = closed
-        # In the order of their ends, since all have the same time.
+        # In the order of their ends, to within `PATIENCE`: a part of their time has passed with a thread.
         self._parked: dict[int, Parked] = {}
         self._selector = selectors.DefaultSelector()
         self._watching: Task[None] | None = None

@@ -290,6 +290,7 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
     def timeout_ctx(self) -> Head:
         """The time for the head of the next request on the connection of the calling thread."""
         head = self._heads[getcurrent()]
+        head.give_way()
         cfg = self.cfg
         seconds = cfg.keepalive if head.connection.used else cfg.timeout or None
         return head.within(seconds, patience(len(self._connections)))

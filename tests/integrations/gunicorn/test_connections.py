@@ -5,15 +5,13 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-import greenify.core
 from greenify.integrations.gunicorn import connections
-from greenify.integrations.gunicorn.connections import PATIENCE, Head
+from greenify.integrations.gunicorn.connections import PATIENCE
 from tests.integrations.gunicorn.servers import (
     GREENIFY,
     TIMEOUT,
@@ -217,115 +215,33 @@ def test_with_the_first_bytes_looked_at_nothing_is_parked(tmp_path: Path) -> Non
         assert b" 400 " in all_of(client).splitlines()[0]
 
 
-def _let_it_come() -> None:
-    """Several rounds, for the first may be ended by what a switch before has left behind."""
-    for _ in range(5):
-        greenify.sleep(0)
+MEETING = """
+import threading
+barrier, order = threading.Barrier(2), []
+
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/order":
+        body = "".join(order).encode()
+    else:
+        if path == "/meet":
+            barrier.wait(60)
+        order.append(environ["QUERY_STRING"])
+        body = b""
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
 
 
-class _Connection:
-    waiting = used = is_silent = False
-    parked = 0
-
-    def __init__(self, between: bool) -> None:
-        self.between = between
-
-    def is_between_requests(self) -> bool:
-        return self.between
-
-    def park(self) -> None:
-        self.parked += 1
-
-
-class TestHead:
-    """One object for the heads of a connection, at times that the test sets."""
-
-    @pytest.fixture
-    def at(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
-        start = time.monotonic() + 1000  # nothing comes due by the hub's own clock
-        now = [start]
-        monkeypatch.setattr(connections, "monotonic", lambda: now[0])
-
-        def set_to(seconds: float) -> None:
-            now[0] = start + seconds
-
-        yield set_to
-        # What was called by hand is still among the timers.
-        timers = greenify.core.get_hub().timers
-        for entry in list(timers.heap):
-            if isinstance(entry[2], Head):
-                timers.cancel(entry)
-
-    def test_what_comes_too_late_does_not_hit_the_next(self, at: Callable[[float], None]) -> None:
-        head = Head(_Connection(False))  # type: ignore[arg-type]
-        with head.within(5):
-            at(5)
-            head.due()  # on its way, when the head arrives
-        with head.within(5):
-            _let_it_come()
-        with head.within(5):
-            at(10)
-            head.due()
-            _let_it_come()
-            pytest.fail("it has not come")
-        head.cancel()
-
-    def test_one_timer_for_many(self, at: Callable[[float], None]) -> None:
-        head = Head(_Connection(False))  # type: ignore[arg-type]
-        timers = greenify.core.get_hub().timers
-        with head.within(5):
-            pass
-        entries = len(timers.heap)
-        for second in range(1, 5):
-            at(second)
-            with head.within(5):
-                pass
-        assert len(timers.heap) == entries
-        at(5)
-        head.due()  # in the middle of a request
-        with head.within(5):
-            at(9)
-            head.due()  # before its time
-            _let_it_come()
-            at(10)
-            head.due()
-            _let_it_come()
-            pytest.fail("it has not come")
-        # A shorter time does not wait for the end of a longer one.
-        with head.within(600):
-            pass
-        with head.within(1):
-            assert head._entry is not None
-            assert head._entry[0] == head._until
-        head.cancel()
-        assert not head.pending
-
-    @pytest.mark.parametrize("silent", [True, False])
-    def test_parking(self, at: Callable[[float], None], silent: bool) -> None:
-        connection = _Connection(True)
-        head = Head(connection)  # type: ignore[arg-type]
-        with head.within(5):
-            connection.is_silent = silent
-            at(PATIENCE)
-            head.due()
-            _let_it_come()
-            assert not silent
-            at(4.9)
-            head.due()
-            _let_it_come()
-            at(5.1)
-            head.due()
-            _let_it_come()
-            pytest.fail("it has not come")
-        assert connection.parked == silent
-        assert head.__traceback__ is None  # nor are the frames kept
-        head.cancel()
-
-    def test_without_limit(self) -> None:
-        head = Head(_Connection(True))  # type: ignore[arg-type]
-        with head.within(None):
-            assert head.pending  # for parking
-        head.connection.between = False  # type: ignore[attr-defined]
-        head.cancel()
-        with head.within(None):
-            assert not head.pending
+def test_who_asks_without_a_break_is_not_served_without_one(tmp_path: Path) -> None:
+    """All requests of two clients are there; by turns they are answered, not as time slices end."""
+    with serving(tmp_path, *OPTIONS, program=MEETING) as server, ExitStack() as stack:
+        clients = {name: stack.enter_context(server.connect()) for name in (b"a", b"b")}
+        for name, client in clients.items():
+            client.sendall(GET % (b"meet?" + name) + GET % (b"?" + name) * 40)
+        for client in clients.values():
+            for _ in range(41):
+                one_answer(client)
+        order = server.ask("/order")
+    assert sorted(order) == ["a"] * 41 + ["b"] * 41
+    assert max(map(len, order.replace("ab", "a b").replace("ba", "b a").split())) < 8, order
