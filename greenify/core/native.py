@@ -31,6 +31,7 @@ __all__ = [
     "before_fork",
     "call_is_over",
     "callers_mask",
+    "current_native",
     "forget_name",
     "get_native_id",
     "own_threads",
@@ -200,11 +201,16 @@ def set_mask(mask: set[int]) -> set[int]:
     return before
 
 
+def current_native() -> NativeThread | None:
+    """What is known of the calling OS thread, if it is one of `start_hidden`."""
+    return _running.get(_get_ident())
+
+
 def call_is_over() -> None:
     """On a native thread, before the caller is woken: there is nothing left to do in this call, and a fork
     need not tell of it.
     """
-    me = _running.get(_get_ident())
+    me = current_native()
     if me is not None and me.dismiss is not None:
         me.busy = False
 

@@ -19,6 +19,7 @@ from greenify.core.clock import monotonic as _monotonic
 from greenify.core.native import (
     NativeThread,
     callers_mask,
+    current_native,
     forget_name,
     set_mask,
     start_hidden,
@@ -146,6 +147,11 @@ class Workers:
     def threads(self) -> int:
         """How many threads there are."""
         return len(self._alive) if self._generation == waiters.generation else 0
+
+    def here(self) -> bool:
+        """Whether the caller runs on one of its threads: in a call, or in a finaliser between two."""
+        me = current_native()
+        return me in self._alive and self._generation == waiters.generation
 
     def resize(self, limit: int) -> None:
         """Change the largest number of threads.  Surplus ones end, when their calls have ended.

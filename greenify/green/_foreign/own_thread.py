@@ -47,6 +47,10 @@ class OwnThread:
         """Whether there is a native thread now."""
         return self._workers.threads > 0
 
+    def here(self) -> bool:
+        """Whether the caller runs on the thread already."""
+        return self._workers.here()
+
     def call(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """Call ``function(*args, **kwargs)`` on the thread, after the calls before it, and wait for the end.
 
@@ -55,7 +59,7 @@ class OwnThread:
         itself runs at once.
 
         A call out of a callback (`run_back`) of another call runs inside of that one, as in plain Python, and
-        so does one that the function makes itself.
+        so does one that the function makes itself, or a finaliser that the thread runs between two calls.
         """
         return self._call(None, function, args, kwargs)
 
@@ -85,8 +89,8 @@ class OwnThread:
         if alone_at_the_end():
             return function(*args, **kwargs)
         nesting = self._nesting
-        if inside(nesting):
-            return function(*args, **kwargs)  # on the thread already
+        if inside(nesting) or self._workers.here():
+            return function(*args, **kwargs)
         call = Call(function, args, kwargs, nesting)
         if nesting and nesting[-1][0] is current_thread_greenlet():
             nesting[-1][1].put(call)

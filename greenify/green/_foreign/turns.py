@@ -96,15 +96,16 @@ class Turns:
 
         Returns:
             False if the caller has the turn already, for a call that calls back, or in a finaliser; if it is
-            inside of another call, or the hub's own greenlet, and would have to wait; or if the interpreter
-            is being finalised: call by ``thread.call``, which is made for that.
+            inside of another call, on the native thread, or the hub's own greenlet, and would have to wait;
+            or if the interpreter is being finalised: call by ``thread.call``, which is made for that.
         """
         lock = self._lock
         try:
             current = getcurrent()
         except RuntimeError:
             current = None  # the interpreter is being finalised
-        if current is None or lock.locked():
+        waits = current is None or lock.locked()
+        if waits:
             # Else nobody uses it, so that all these questions are answered.
             if alone_at_the_end():
                 if self._locked:
@@ -117,17 +118,19 @@ class Turns:
             nesting = self.thread._nesting
             if inside(nesting) or (nesting and nesting[-1][0] is current_thread_greenlet()):
                 return False
-            if current in _inside or _is_hub(current):
+            if current in _inside or _is_hub(current) or self.thread.here():
                 return False
         first = current not in _inside
         if first:
             _inside.add(current)
+        taken = False
         try:
-            lock.acquire()
-        except BaseException:
-            if first:
+            taken = lock.acquire(waits)
+        finally:
+            if first and not taken:
                 _inside.discard(current)
-            raise
+        if not taken:
+            return self.begin()  # another OS thread was faster
         self._caller = current
         self._first = first
         return True
