@@ -153,6 +153,15 @@ def hold(path: str, number: int) -> int:
     return number
 
 
+@app.task(name="swallow", acks_late=True)
+def swallow(path: str, number: int) -> int:
+    """As `hold`, but returns when it is told to end."""
+    try:
+        return int(hold.run(path, number))
+    except BaseException:
+        return -1
+
+
 @app.task(name="retry", bind=True, max_retries=3)
 def retry(self: object) -> int:
     request = self.request  # type: ignore[attr-defined]

@@ -293,7 +293,8 @@ class TestEnds:
         gate = tmp_path / "gate"
         with working(tmp_path, broker, *OURS, "-c", "20", app=app) as worker:
             worker.send("wait", "for ever")
-            results = [worker.send("hold", str(gate), number) for number in range(10)]
+            results = [worker.send("hold", str(gate), number) for number in range(9)]
+            results.append(worker.send("swallow", str(gate), 9))
             worker.until(r"holds \d", 10)
             assert worker.stop(signal.SIGQUIT) in (0, 1)
         gate.touch()
