@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gunicorn import util
@@ -125,14 +125,14 @@ class _Os:
         return getattr(os, name)
 
 
-class _Environ:
+class _Environ(Mapping[str, str]):
     """``os.environ``, where what gunicorn asks for with each request is found without an exception."""
 
     def get(self, name: str, default: Any = None) -> Any:
         environ = os.environ
-        if name == "SCRIPT_NAME" and b"SCRIPT_NAME" not in getattr(
-            environ, "_data", (b"SCRIPT_NAME",)
-        ):
+        # Private, and a program may have put something else there.
+        data = getattr(environ, "_data", None)
+        if data is not None and name == "SCRIPT_NAME" and b"SCRIPT_NAME" not in data:
             return default
         return environ.get(name, default)
 
@@ -141,6 +141,12 @@ class _Environ:
 
     def __getitem__(self, name: str) -> str:
         return os.environ[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(os.environ)
+
+    def __len__(self) -> int:
+        return len(os.environ)
 
 
 def set_apart() -> None:

@@ -361,3 +361,22 @@ def test_the_module_of_the_system_is_all_there() -> None:
     assert wsgi.os.environ.get("PATH") == os.environ["PATH"]
     assert wsgi.os.environ.get("SCRIPT_NAME_", 1) == 1
     assert wsgi.os.environ.copy() == os.environ.copy()
+    assert dict(wsgi.os.environ) == dict(os.environ)
+    assert "PATH" in wsgi.os.environ
+    assert "SCRIPT_NAME_" not in wsgi.os.environ
+    assert len(wsgi.os.environ) == len(os.environ)
+
+
+@pytest.mark.usefixtures("saving")
+def test_the_environment_is_looked_at_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SCRIPT_NAME", raising=False)
+    assert _environment()["SCRIPT_NAME"] == ""
+    monkeypatch.setenv("SCRIPT_NAME", "/base")
+    assert _environment()["SCRIPT_NAME"] == "/base"
+    monkeypatch.delenv("SCRIPT_NAME")
+    assert _environment()["SCRIPT_NAME"] == ""
+    # Another mapping, as some tests put there.
+    monkeypatch.setattr(os, "environ", {"SCRIPT_NAME": "/base"})
+    assert _environment()["SCRIPT_NAME"] == "/base"
+    monkeypatch.setattr(os, "environ", {})
+    assert _environment()["SCRIPT_NAME"] == ""
