@@ -98,6 +98,10 @@ def answer(environ):
         return repr(list(iter(lambda: environ["wsgi.input"].read(3), b"")))
     if path == "/large":
         return "x" * 30_000_000
+    if path == "/say":
+        with environ["wsgi.errors"] as errors:
+            print("said", file=errors)
+        return "said"
     if path == "/fail":
         raise ValueError("on purpose")
     return path

@@ -136,6 +136,7 @@ def test_logs_are_opened_anew(tmp_path: Path) -> None:
     )
     with serving(tmp_path, *OURS, *options) as server:
         server.ask("/first")
+        assert server.ask("/say") == server.ask("/say") == "said"
         for name in ("access", "errors"):
             (tmp_path / name).rename(tmp_path / f"{name}.1")
         server.process.send_signal(signal.SIGUSR1)
@@ -148,6 +149,9 @@ def test_logs_are_opened_anew(tmp_path: Path) -> None:
             number += 1
             server.ask(f"/again/{number}")
         assert "/first" in (tmp_path / "access.1").read_text()
+        server.ask("/say")
+        assert (tmp_path / "errors.1").read_text().count("said\n") == 2
+        assert (tmp_path / "errors").read_text().count("said\n") == 1
         assert server.ask("/pid") == pid
 
 

@@ -47,7 +47,12 @@ class TestPatch:
         with serving(tmp_path, "-k", "egg:greenify#greenify") as server:
             assert server.ask("/patched") == "True"
 
-    def test_preload_says_that_it_was_late(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("frozen", [False, True])
+    def test_preload_says_that_it_was_late(self, tmp_path: Path, frozen: bool) -> None:
+        # Some freeze in the master, for memory that its workers share.
+        (tmp_path / "gunicorn.conf.py").write_text(
+            "def when_ready(server):\n    import gc; gc.freeze()\n" if frozen else ""
+        )
         program = PROGRAM + "\nfrom time import sleep\n"
         with serving(tmp_path, *OURS, "--preload", program=program) as server:
             assert server.ask("/patched") == "False"
@@ -91,38 +96,6 @@ def test_the_environment_has_it_watched_and_asked(
             rows = records(ask(pid, "snapshot"))
             (row,) = [row for row in rows if row["name"] == f"{thread} (_serve)"]
             assert row["what"].endswith("(block_politely)")
-
-
-class TestCollector:
-    PROGRAM = """
-import gc, os
-
-class Ring:
-    def __init__(self):
-        self.ring = self
-    def __del__(self, write=os.write):
-        write(2, b"the ring has gone")
-
-ring = Ring()
-
-def app(environ, start_response):
-    body = str(gc.get_freeze_count() > 5000).encode()
-    start_response("200 OK", [("Content-Length", str(len(body)))])
-    return [body]
-"""
-
-    def test_it_leaves_the_program_alone_until_the_end(self, tmp_path: Path) -> None:
-        with serving(tmp_path, "-k", GREENIFY, program=self.PROGRAM) as server:
-            assert server.ask("/") == "True"
-            server.stop()
-            server.until("the ring has gone")
-
-    def test_a_hook_can_undo_it(self, tmp_path: Path) -> None:
-        (tmp_path / "conf.py").write_text(
-            "def post_worker_init(worker):\n    import gc\n    gc.unfreeze()\n"
-        )
-        with serving(tmp_path, "-k", GREENIFY, "-c", "conf.py", program=self.PROGRAM) as server:
-            assert server.ask("/") == "False"
 
 
 class TestThreads:
