@@ -228,6 +228,7 @@ def _rabbitmq(start: _Start) -> None:
         f"listeners.tcp.1 = 127.0.0.1:{start.port}\n"
         "disk_free_limit.absolute = 1MB\nvm_memory_high_watermark.relative = 0.9\n"
     )
+    names = str(_free_port())
     start.env = {
         "HOME": str(folder),
         "RABBITMQ_NODENAME": f"greenify{start.port}@localhost",
@@ -237,14 +238,17 @@ def _rabbitmq(start: _Start) -> None:
         "RABBITMQ_LOG_BASE": str(folder),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
         "RABBITMQ_DIST_PORT": str(_free_port()),
-        # A name server of its own, which ends with it.
-        "ERL_EPMD_PORT": str(_free_port()),
+        "ERL_EPMD_PORT": names,
         "ERL_EPMD_ADDRESS": "127.0.0.1",
     }
     (folder / "enabled_plugins").write_text("[].\n")
     # The wrapper in PATH insists on being root or rabbitmq.
     script = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-    start.command = [str(script) if script.is_file() else start.program("rabbitmq-server")]
+    server = str(script) if script.is_file() else start.program("rabbitmq-server")
+    # A name server of its own, in its group of processes: the one that Erlang starts by itself outlives it.
+    start.command = [
+        "sh", "-c", '"$1" -port "$2" & exec "$3"', "sh", start.program("epmd"), names, server
+    ]  # fmt: skip
 
 
 def _slapd(start: _Start) -> None:

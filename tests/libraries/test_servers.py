@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,14 +52,35 @@ def test_it_answers(name: str, request: pytest.FixtureRequest) -> None:
     assert expected(_answer(server, question))
 
 
+def _processes(folder: Path) -> list[str]:
+    """The commands of all processes that work in `folder`, or have it in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        # It may end at any time; others' are none of ours.
+        with suppress(FileNotFoundError, PermissionError, ProcessLookupError):
+            place = (process / "cwd").readlink()
+            if place == folder or os.fsencode(folder) in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
 @pytest.mark.servers
-def test_it_ends(tmp_path: Path) -> None:
-    if servers.missing("redis") and not servers.required():
-        pytest.skip(str(servers.missing("redis")))
-    with servers.running("redis", tmp_path) as server:
-        assert _answer(server, b"PING\r\n") == b"+PONG\r\n"
+@pytest.mark.parametrize("name", ["redis", "rabbitmq"])
+def test_it_ends(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all processes that it has started."""
+    if servers.missing(name) and not servers.required():
+        pytest.skip(str(servers.missing(name)))
+    monkeypatch.setenv("GREENIFY_SERVER", str(tmp_path))  # all of them inherit it
+    question, expected = QUESTIONS[name]
+    with servers.running(name, tmp_path) as server:
+        assert expected(_answer(server, question))
+        assert _processes(tmp_path)
     with pytest.raises(ProcessLookupError):
         os.kill(server.pid, 0)
+    deadline = time.monotonic() + 30  # the kernel ends those that were killed when it gets to it
+    while left := _processes(tmp_path):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.02)
 
 
 def test_every_server_has_a_row_a_start_and_a_question() -> None:
