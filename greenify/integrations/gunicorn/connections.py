@@ -36,16 +36,19 @@ FEW = 100
 _AGAIN = 0.01
 
 
-def patience(threads: int) -> float:
+def patience(threads: int, busy: bool) -> float:
     """Seconds for which the thread of a silent connection waits for the next request itself.
 
     The more threads there are, the shorter: a thousand clients that come one after the other are never all
     with a thread, whose memory the process would keep (28.8 MiB instead of 22.0 for the worker).
 
+    Not of a connection that is busy: to give up a thread and get another costs 100 us, more than a request.
+
     Args:
         threads: how many connections have one.
+        busy: whether the last request of this one has come within `PATIENCE` of the one before.
     """
-    return PATIENCE if threads <= FEW else PATIENCE * (FEW / threads) ** 2
+    return PATIENCE if busy or threads <= FEW else PATIENCE * (FEW / threads) ** 2
 
 
 class Listener:
@@ -92,11 +95,12 @@ class _Ear:
 class Connection:
     """What the worker knows of one connection that has a thread; that thread alone sets it."""
 
-    __slots__ = ("_ear", "_request", "parked", "sock", "used", "waiting")
+    __slots__ = ("_ear", "_request", "busy", "parked", "sock", "used", "waiting")
 
-    def __init__(self, sock: socket.socket, *, used: bool = False) -> None:
+    def __init__(self, sock: socket.socket, *, used: bool = False, busy: bool = False) -> None:
         self.sock = sock
         self.used = used  # whether a request has come
+        self.busy = busy  # whether the last one has come within `PATIENCE` of the one before
         self.waiting = True  # for (the rest of) the head of a request
         self.parked: socket.socket | None = None  # what goes on as a parked one
         self._ear: _Ear | None = None
@@ -253,6 +257,8 @@ class Head(Timeout):
         connection.waiting = False
         connection.used = True
         if exc is not self:
+            if self._parks:
+                connection.busy = True  # it has come before it was parked
             return False
         # It refers to the frames of the thread, of which one refers to this: 5 KiB until the next collection.
         self.__traceback__ = None
@@ -262,17 +268,29 @@ class Head(Timeout):
 
 
 class Parked:
-    """A connection without a thread."""
+    """A connection without a thread.
 
-    __slots__ = ("address", "listener", "sock", "until")
+    Args:
+        listener, sock, address: of the connection.
+        seconds: how long it may be silent from now on.
+        waited: for how many seconds its thread has waited.
+    """
+
+    __slots__ = ("_soon", "address", "listener", "sock", "until")
 
     def __init__(
-        self, listener: Listener, sock: socket.socket, address: Any, seconds: float
+        self, listener: Listener, sock: socket.socket, address: Any, seconds: float, waited: float
     ) -> None:
         self.listener = listener
         self.sock = sock
         self.address = address
-        self.until = monotonic() + seconds
+        now = monotonic()
+        self.until = now + seconds
+        self._soon = now + PATIENCE - waited
+
+    def is_busy(self) -> bool:
+        """Whether a request that comes now comes within `PATIENCE` of the one before."""
+        return monotonic() < self._soon
 
     def is_asking(self) -> bool:
         """Whether it is readable because something has come: it may have been closed, too."""

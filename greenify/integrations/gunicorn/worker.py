@@ -72,7 +72,7 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
             connection's first request has to arrive, unless `keepalive` is 0.  0 means no limit.
         keepalive: seconds in which the head of each further request of a connection has to arrive.  One
             that is silent for a quarter of a second gives up its thread (sooner if there are more than a
-            hundred); its next request gets another.
+            hundred, and it is not busy); its next request gets another.
         graceful_timeout: seconds for the requests that run when the worker ends.
         threads: not used.
     """
@@ -266,12 +266,14 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
             client.close()
             self._connections.discard(connection)
             if connection.parked is not None:
-                self._parking.add(Parked(listener, connection.parked, address, head.rest))
+                waited = head.seconds or 0
+                self._parking.add(Parked(listener, connection.parked, address, head.rest, waited))
             else:
                 self._closed()
 
     def _resume(self, parked: Parked) -> None:
-        self._start(Connection(parked.sock, used=True), parked.listener, parked.address)
+        connection = Connection(parked.sock, used=True, busy=parked.is_busy())
+        self._start(connection, parked.listener, parked.address)
 
     def _closed(self) -> None:
         self._slots.release()
@@ -292,8 +294,9 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
         head = self._heads[getcurrent()]
         head.give_way()
         cfg = self.cfg
-        seconds = cfg.keepalive if head.connection.used else cfg.timeout or None
-        return head.within(seconds, patience(len(self._connections)))
+        connection = head.connection
+        seconds = cfg.keepalive if connection.used else cfg.timeout or None
+        return head.within(seconds, patience(len(self._connections), connection.busy))
 
     def handle_request(self, *args: Any) -> Any:
         """Answer one request, in the thread of its connection."""

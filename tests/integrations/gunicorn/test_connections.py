@@ -84,8 +84,13 @@ def test_the_more_the_sooner(tmp_path: Path) -> None:
             time.sleep(0.05)
         for client in clients:
             answered(client, b"two")
-    assert connections.patience(connections.FEW) == PATIENCE
-    assert connections.patience(10 * connections.FEW) == pytest.approx(PATIENCE / 100)
+        # Who asks again so soon is busy, and not parked sooner for that there are many.
+        time.sleep(LONGER)
+        assert server.ask("/threads") == "51"
+    many = 10 * connections.FEW
+    assert connections.patience(connections.FEW, busy=False) == PATIENCE
+    assert connections.patience(many, busy=False) == pytest.approx(PATIENCE / 100)
+    assert connections.patience(many, busy=True) == PATIENCE
 
 
 @both_parsers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ def _let_it_come() -> None:
 
 
 class _Connection:
-    waiting = used = is_silent = False
+    waiting = used = busy = is_silent = False
     parked = 0
 
     def __init__(self, between: bool) -> None:
@@ -120,6 +121,34 @@ class TestHead:
         assert connection.parked == silent
         assert head.__traceback__ is None  # nor are the frames kept
         head.cancel()
+
+    def test_who_is_busy(self, at: Callable[[float], None]) -> None:
+        connection = _Connection(False)
+        head = Head(connection)  # type: ignore[arg-type]
+        with head.within(5, 0.01):
+            pass
+        assert not connection.busy  # the first one says nothing
+        connection.between = True
+        with head.within(5, 0.01):
+            at(0.01)
+            head.due()
+        assert not connection.busy  # it has begun in time, no more
+        with head.within(5, 0.01):
+            pass
+        assert connection.busy
+        head.cancel()
+
+    def test_who_would_not_have_been_parked_with_more_patience(
+        self, at: Callable[[float], None]
+    ) -> None:
+        here, there = socket.socketpair()
+        with here, there:
+            parked = connections.Parked(connections.Listener(here), there, None, 5, PATIENCE - 0.2)
+            assert parked.is_busy()
+            at(0.1)
+            assert parked.is_busy()
+            at(0.2)
+            assert not parked.is_busy()
 
     def test_without_limit(self) -> None:
         head = Head(_Connection(True))  # type: ignore[arg-type]
