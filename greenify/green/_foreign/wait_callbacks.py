@@ -31,7 +31,7 @@ from typing import Any, Final
 from greenlet import getcurrent
 
 from greenify import core
-from greenify.core import registry, waiters
+from greenify.core import registry
 from greenify.core.blocking import wait_natively
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.fork import fork_hooks
@@ -41,7 +41,7 @@ from greenify.green._selecting.waits import alone
 
 __all__ = ["NOTHING", "WaitCallback"]
 
-_native_lock = waiters._native_lock
+_native_sleep = registry._native_sleep
 
 #: What `poll` of a `WaitCallback` returns when there is nothing more to wait for.
 NOTHING: Final = -1, False
@@ -51,6 +51,9 @@ NOTHING: Final = -1, False
 _LOOK_AGAIN = 0.05
 
 _POLLIN, _POLLOUT = select.POLLIN, select.POLLOUT
+
+# How often a native thread looks whether a window has closed, which takes as long as to send a statement.
+_WINDOW = 0.0001
 
 # Calls something with nothing of Python in between: see `WaitCallback.call`.
 _apply: Callable[[Any], Any] = partial.__call__
@@ -70,7 +73,6 @@ class WaitCallback:
         "_callback",
         "_calls_back",
         "_collects",
-        "_door",
         "_get",
         "_natively",
         "_poll",
@@ -89,8 +91,9 @@ class WaitCallback:
         self._put = put
         self._poll = poll
         self._callback = self._wait
-        self._door = _native_lock()  # held during a window
-        self._natively = 0  # calls under way outside of windows
+        # Whoever comes second sees the other: one element for each call under way outside of windows, and the
+        # window.  There is no lock, for the collector may run finalisers where one is held, and they call.
+        self._natively: list[None] = []
         self._window: Turns | None = None
         self._collects = False
         self._calls_back = False
@@ -101,8 +104,7 @@ class WaitCallback:
         # The child has none of the other threads.  One of them may have been the one with the window.
         if self._window is not None:
             self._close()
-        self._door = _native_lock()
-        self._natively = 0
+        self._natively = []
 
     def users(self) -> bool:
         """Whether the program has set a callback of its own."""
@@ -119,11 +121,7 @@ class WaitCallback:
     def outside(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function`, which reads or sets the callback, for the program: called while there is no window."""
 
-        def called(*args: Any, **kwargs: Any) -> Any:
-            with self._door:
-                return function(*args, **kwargs)
-
-        return called
+        return partial(self.unused, function)
 
     def without(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` for a native thread; see `unused`."""
@@ -131,15 +129,14 @@ class WaitCallback:
 
     def unused(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call ``function(*args, **kwargs)``, which does not get to see the callback, and waits in C."""
-        door = self._door
-        with door:
-            self._natively += 1
+        natively = self._natively  # a child that is forked in there has another list
+        natively.append(None)
         try:
+            while self._window is not None:
+                _native_sleep(_WINDOW)
             return function(*args, **kwargs)
         finally:
-            if door is self._door:  # else this is the child of a fork in there
-                with door:
-                    self._natively -= 1
+            natively.pop()
 
     def here(self) -> bool:
         """Whether the caller may wait in the callback: a green thread of the main OS thread.
@@ -180,19 +177,16 @@ class WaitCallback:
         Returns:
             `NOT_YET` if it has not been called: others do so natively now.
         """
-        # Before the door is closed: a finaliser may call, too.
+        # Before the window opens: a finaliser may call, too.
         collects = gc.isenabled()
         if collects:
             gc.disable()
-        door = self._door
-        opened = not self._natively and door.acquire(False)
-        if not opened or self._natively or self._get() is not None:
-            if opened:
-                door.release()
+        self._window = turns
+        if self._natively or self._get() is not None:
+            self._window = None
             if collects:
                 gc.enable()
             return NOT_YET
-        self._window = turns
         self._collects = collects
         self._calls_back = calls_back
         turns._locked = True
@@ -216,9 +210,8 @@ class WaitCallback:
         return result
 
     def _close(self) -> None:
-        self._window = None
         self._put(None)
-        self._door.release()
+        self._window = None
         if self._collects:
             gc.enable()
 

@@ -72,6 +72,37 @@ callback.unused(int)
 """)
 
 
+def test_finalisers_where_native_calls_begin_and_end() -> None:
+    """The collector comes there, too; what it calls may wait for a call on another native thread."""
+    check("""
+first, done = [], []
+
+def finaliser():
+    if native.get_ident() in first:
+        gate = Gate()
+        native.start_new_thread(lambda: (callback.unused(int), gate.open()), ())
+        done.append(gate.wait("waited"))
+
+class Calls(list):
+    def append(self, call):
+        super().append(call)
+        finaliser()
+    def pop(self):
+        finaliser()
+        return super().pop()
+
+def call():
+    first.append(native.get_ident())
+    callback.unused(done.append, "called")
+    done.append("end")
+
+callback._natively = Calls()
+native.start_new_thread(call, ())
+until(lambda: "end" in done)
+assert done == ["waited", "called", "waited", "end"] and not callback._natively
+""")
+
+
 def test_looks_again() -> None:
     check("""
 first = Connection()
