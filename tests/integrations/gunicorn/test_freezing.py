@@ -19,21 +19,19 @@ class Last(Ring):
     def __del__(self, write=os.write):
         write(2, b"the ring has gone")
 
-made, last = Ring(), Last()
+made, last = [Ring()], Last()
 
-def stays(thing):
-    \"\"\"Whether the collector leaves what only a cycle refers to.\"\"\"
-    thing = weakref.ref(thing)
+def stays(things):
+    # Taken from a list: up to CPython 3.10 a caller keeps what it has handed over.
+    thing = weakref.ref(things.pop())
     gc.collect()
     return thing() is not None
 
 def answer(path):
-    global made
     if path == "/of-a-request":
-        return stays(Ring())
+        return stays([Ring()])
     if path == "/of-the-program":
-        thing, made = weakref.ref(made), None
-        return thing() is not None and stays(thing())
+        return stays(made)
     return gc.get_freeze_count() > 5000
 
 def app(environ, start_response):
