@@ -8,6 +8,10 @@ They save two things: the conditions' own calls where nobody waits (an item ther
 needless wake-ups.  The originals wake one getter per item, though the first that runs may take all of them.
 Here one getter at a time is on its way; when it has taken an item and left others, it wakes the next (100
 getters: 0.04 switches for an item instead of 2).
+
+Who comes while a getter is on its way takes the item, as with threads.  Where a pool has fewer items than
+users, some would wait for half a second behind newcomers.  So when a getter has waited for long and finds
+that its item is gone, it and those behind it are handed the next ones, which nobody else gets to see.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from greenify.core import HubWaiter
+from greenify.core.clock import monotonic as _monotonic
 from greenify.green._threads.primitives import Lock
 
 __all__ = ["QUEUE_ATTRIBUTES", "QUEUE_METHODS"]
@@ -32,19 +37,32 @@ _native_put = _Queue.put
 _native_get = _Queue.get
 _get_ident = _thread.get_ident
 
+# Seconds that a getter has waited when it may be handed an item.
+_LONG = 0.005
+
+# How many getters are handed an item at most, each at the price of a switch, until one finds its item gone
+# again.
+_MANY = 100
+
 _HAS_SHUTDOWN = sys.version_info >= (3, 13)
+
+
+# Stands for an item that has not been handed over.
+_NONE: Any = object()
 
 
 class _Getter(HubWaiter):
     """A getter that waits, in the list of the condition ``not_empty``."""
 
-    __slots__ = ()
+    __slots__ = ("begun", "item")
 
-    def __init__(self, hub: Any, me: Any) -> None:
+    def __init__(self, hub: Any, me: Any, begun: float) -> None:
         # Not by the constructor of HubWaiter: that would be another call for each wait.
         self.hub = hub
         self.greenlet = me
         self.woken = self._expired = False
+        self.begun = begun
+        self.item: Any = _NONE  # what it has been handed
 
 
 # Stands for the getter that is on its way when there is none.
@@ -152,13 +170,17 @@ def get(self: Any, block: bool = True, timeout: float | None = None) -> Any:
         if timeout is not None and block and not _fits(timeout):
             left = True
         elif self.__class__ is _Queue:
-            if self.queue or (block and timeout is None and _wait(self, mutex, not_empty)):
+            if self.queue:
                 item = self.queue.popleft()
-            else:
+            elif not block or timeout is not None:
                 left = True
-        elif self._qsize() or (block and timeout is None and _wait(self, mutex, not_empty)):
+            elif (item := _wait(self, mutex, not_empty)) is _NONE:
+                left = True
+        elif self._qsize():
             item = self._get()
-        else:
+        elif not block or timeout is not None:
+            left = True
+        elif (item := _wait(self, mutex, not_empty)) is _NONE:
             left = True
         if not left and self.not_full._waiters:
             self.not_full.notify()
@@ -202,7 +224,8 @@ def _wake_getter(self: Any, not_empty: Any, items: int) -> None:
             hub = waiter.hub
             if hub.abandoned:
                 continue
-            self._greenify_coming = waiter
+            if not (getattr(self, "_greenify_owed", 0) and _hand_over(self, waiter)):
+                self._greenify_coming = waiter
             # `wake`, written out.
             waiter.woken = True
             hub.ready.append(waiter.greenlet)
@@ -214,6 +237,19 @@ def _wake_getter(self: Any, not_empty: Any, items: int) -> None:
             # takes one item and wakes nobody for the others.
             waiter.release()
             items -= 1
+
+
+def _hand_over(self: Any, waiter: _Getter) -> bool:
+    """With the mutex held, an item there, and getters owed one: give it to one that has waited for long.
+
+    Not where other OS threads wait, too: this one's may be blocked.
+    """
+    if _monotonic() - waiter.begun < _LONG or getattr(self, "_greenify_several", False):
+        self._greenify_owed = 0
+        return False
+    self._greenify_owed -= 1
+    waiter.item = self._get()
+    return True
 
 
 def _wake_elsewhere(not_empty: Any, hub: Any, items: int) -> None:
@@ -228,15 +264,15 @@ def _wake_elsewhere(not_empty: Any, hub: Any, items: int) -> None:
                 items -= 1
 
 
-def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
-    """With the mutex held: wait until there is an item; False if it must be done otherwise."""
+def _wait(self: Any, mutex: Lock, not_empty: Any) -> Any:
+    """With the mutex held: wait for an item, and take it; `_NONE` if it must be done otherwise."""
     try:
         me: Any = getcurrent()
     except RuntimeError:
-        return False  # the interpreter is being finalised
+        return _NONE  # the interpreter is being finalised
     hub = getattr(me, "hub", None)
     if hub is None or (_HAS_SHUTDOWN and self.is_shutdown):
-        return False
+        return _NONE
     try:
         noted = self._greenify_home == hub.ident
     except AttributeError:
@@ -245,8 +281,9 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
         _note_getter(self)
     waiters = not_empty._waiters
     queue_up = waiters.append
+    begun = _monotonic()
     while True:
-        waiter = _Getter(hub, me)
+        waiter = _Getter(hub, me, begun)
         queue_up(waiter)
         mutex._box.append(None)
         if mutex._turns:
@@ -277,14 +314,20 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> bool:
         if getattr(self, "_greenify_coming", _NOBODY) is waiter:
             self._greenify_coming = _NOBODY
         number = len(self.queue) if self.__class__ is _Queue else self._qsize()
-        if number:
-            if number > 1 and waiters:
-                _wake_getter(self, not_empty, number - 1)
-            return True
+        item = waiter.item
+        if item is _NONE and number:
+            item = self.queue.popleft() if self.__class__ is _Queue else self._get()
+            number -= 1
+        if item is not _NONE:
+            if number and waiters:
+                _wake_getter(self, not_empty, number)
+            return item
         if _HAS_SHUTDOWN and self.is_shutdown:
-            return False
+            return _NONE
         # A newcomer was faster: keep the place.
         queue_up = waiters.appendleft
+        if _monotonic() - begun >= _LONG:
+            self._greenify_owed = min(1 + len(waiters), _MANY)
 
 
 def _give_up(self: Any, mutex: Lock, not_empty: Any, waiter: _Getter) -> None:
@@ -297,14 +340,24 @@ def _give_up(self: Any, mutex: Lock, not_empty: Any, waiter: _Getter) -> None:
             not_empty._waiters.remove(waiter)
         except ValueError:
             pass  # somebody has cleared the list
-    elif not_empty._waiters:
+        return
+    if waiter.item is not _NONE:
+        # Back to where it was.
+        item, waiter.item = waiter.item, _NONE
+        if self.__class__ is _Queue:
+            self.queue.appendleft(item)
+        else:
+            self._put(item)
+    if not_empty._waiters:
         _wake_getter(self, not_empty, self._qsize())
 
 
 QUEUE_METHODS: dict[str, Any] = {"put": put, "get": get}
-#: The getter that is on its way; the OS thread whose getters have waited first, and whether others' have.
+#: The getter that is on its way; the OS thread whose getters have waited first, and whether others' have;
+#: how many of those that wait are to be handed an item.
 QUEUE_ATTRIBUTES: dict[str, Any] = {
     "_greenify_coming": _NOBODY,
     "_greenify_home": 0,
     "_greenify_several": False,
+    "_greenify_owed": 0,
 }
