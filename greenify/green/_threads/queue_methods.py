@@ -26,7 +26,6 @@ from typing import Any
 from greenlet import getcurrent
 
 from greenify.core import HubWaiter
-from greenify.core.clock import monotonic as _monotonic
 from greenify.green._threads.primitives import Lock
 
 __all__ = ["QUEUE_ATTRIBUTES", "QUEUE_METHODS"]
@@ -37,8 +36,9 @@ _native_put = _Queue.put
 _native_get = _Queue.get
 _get_ident = _thread.get_ident
 
-# Seconds that a getter has waited when it may be handed an item.
-_LONG = 0.005
+# Rounds of the hub that a getter has waited when it may be handed an item; to ask the clock would be a call
+# for each wait.
+_LONG = 4
 
 # How many getters are handed an item at most, each at the price of a switch, until one finds its item gone
 # again.
@@ -56,12 +56,12 @@ class _Getter(HubWaiter):
 
     __slots__ = ("begun", "item")
 
-    def __init__(self, hub: Any, me: Any, begun: float) -> None:
+    def __init__(self, hub: Any, me: Any, begun: int) -> None:
         # Not by the constructor of HubWaiter: that would be another call for each wait.
         self.hub = hub
         self.greenlet = me
         self.woken = self._expired = False
-        self.begun = begun
+        self.begun = begun  # in which round
         self.item: Any = _NONE  # what it has been handed
 
 
@@ -224,7 +224,11 @@ def _wake_getter(self: Any, not_empty: Any, items: int) -> None:
             hub = waiter.hub
             if hub.abandoned:
                 continue
-            if not (getattr(self, "_greenify_owed", 0) and _hand_over(self, waiter)):
+            try:
+                owed = self._greenify_owed
+            except AttributeError:
+                owed = 0
+            if not owed or not _hand_over(self, waiter):
                 self._greenify_coming = waiter
             # `wake`, written out.
             waiter.woken = True
@@ -244,7 +248,8 @@ def _hand_over(self: Any, waiter: _Getter) -> bool:
 
     Not where other OS threads wait, too: this one's may be blocked.
     """
-    if _monotonic() - waiter.begun < _LONG or getattr(self, "_greenify_several", False):
+    rounds = waiter.hub.turns - waiter.begun
+    if rounds < _LONG or getattr(self, "_greenify_several", False):
         self._greenify_owed = 0
         return False
     self._greenify_owed -= 1
@@ -281,7 +286,7 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> Any:
         _note_getter(self)
     waiters = not_empty._waiters
     queue_up = waiters.append
-    begun = _monotonic()
+    begun = hub.turns
     while True:
         waiter = _Getter(hub, me, begun)
         queue_up(waiter)
@@ -326,7 +331,7 @@ def _wait(self: Any, mutex: Lock, not_empty: Any) -> Any:
             return _NONE
         # A newcomer was faster: keep the place.
         queue_up = waiters.appendleft
-        if _monotonic() - begun >= _LONG:
+        if hub.turns - begun >= _LONG:
             self._greenify_owed = min(1 + len(waiters), _MANY)
 
 

@@ -11,7 +11,7 @@ import collections, os, queue, signal, sys, threading, time
 import greenify
 from greenify.green._threads import queue_methods
 
-queue_methods._LONG = 0.0  # every wait is a long one
+queue_methods._LONG = 0  # every wait is a long one
 
 def start(function, *args):
     thread = threading.Thread(target=function, args=args, daemon=True)
@@ -60,15 +60,15 @@ PROGRAMS = {
             print(kind.__name__, got, q.get_nowait(), q._greenify_owed, q.unfinished_tasks)
         """,
     "who has not waited for long": """
-        queue_methods._LONG = 3600.0
+        queue_methods._LONG = 10**9
         q = queue.Queue()
         getter = start(q.get)
         until(lambda: waiting(q) == 1)
         lose(q)
         lose(q)
-        queue_methods._LONG = 0.0
+        queue_methods._LONG = 0
         lose(q)
-        queue_methods._LONG = 3600.0
+        queue_methods._LONG = 10**9
         lose(q)  # owed, and young again
         print(q._greenify_owed)
         q.put(1)
