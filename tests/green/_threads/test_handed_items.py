@@ -75,17 +75,7 @@ PROGRAMS = {
         getter.join()
         """,
     "it is the one whose turn it is": """
-        class Last(queue.Queue):
-            def _init(self, maxsize):
-                self.stack = []
-            def _qsize(self):
-                return len(self.stack)
-            def _put(self, item):
-                self.stack.append(item)
-            def _get(self):
-                return self.stack.pop()
-
-        for kind, expected in (queue.Queue, "a"), (queue.PriorityQueue, "a"), (Last, "b"):
+        for kind, expected in (queue.Queue, "a"), (queue.PriorityQueue, "a"), (queue.LifoQueue, "b"):
             q = kind()
             got = []
             getters = [start(lambda: got.append(q.get())) for _ in range(2)]
@@ -194,7 +184,7 @@ EXPECTED = {
         for kind in ("Queue", "LifoQueue", "PriorityQueue")
     ),
     "who has not waited for long": "0\n",
-    "it is the one whose turn it is": "Queue True\nPriorityQueue True\nLast True\n",
+    "it is the one whose turn it is": "Queue True\nPriorityQueue True\nLifoQueue True\n",
     "join and task_done": "0 True\n",
     "a killed getter gives it back": "".join(
         f"{kind} [1, 2] True 0\n" for kind in ("Queue", "LifoQueue", "PriorityQueue")
