@@ -298,11 +298,11 @@ class GreenifyWorker(AsyncWorker):  # type: ignore[misc]
         seconds = cfg.keepalive if connection.used else cfg.timeout or None
         return head.within(seconds, patience(len(self._connections), connection.busy))
 
-    def handle_request(self, *args: Any) -> Any:
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
         """Answer one request, in the thread of its connection."""
-        self._heads[getcurrent()].connection.answering(args[1], self._parkable)
+        self._heads[getcurrent()].connection.answering(req, self._parkable)
         try:
-            return super().handle_request(*args)
+            return super().handle_request(listener_name, req, sock, addr)
         finally:
             if not self.alive:
                 self._wake()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -189,6 +190,7 @@ def saving(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(wsgi, "Response", wsgi.Response)
     monkeypatch.setattr(wsgi, "base_environ", wsgi.base_environ)
     monkeypatch.setattr(wsgi, "os", os)
+    monkeypatch.setattr(message.Message, "parse_headers", message.Message.parse_headers)
     if hasattr(parser.Parser, "finish_body"):
         monkeypatch.setattr(parser.Parser, "finish_body", parser.Parser.finish_body)
     if hasattr(message, "_ip_in_allow_list"):
@@ -380,3 +382,113 @@ def test_the_environment_is_looked_at_anew(monkeypatch: pytest.MonkeyPatch) -> N
     assert _environment()["SCRIPT_NAME"] == "/base"
     monkeypatch.setattr(os, "environ", {})
     assert _environment()["SCRIPT_NAME"] == ""
+
+
+_FIELDS = {
+    "plain": b"Host: a\r\nUser-Agent: b\r\nAccept: */*\r\n",
+    "another": b"Host: a\r\nCookie: c=d\r\n",
+    "none": b"",
+    "expecting": b"Host: a\r\nExpect: 100-continue\r\n",
+    "by a proxy": b"Host: a\r\nX-Forwarded-Proto: https\r\n",
+    "two schemes": b"Host: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n",
+    "dropped": b"Host: a\r\nX_Under: score\r\n",
+    "a body": b"Host: a\r\nContent-Length: 4\r\n",
+    "in chunks": b"Host: a\r\nTransfer-Encoding: chunked\r\n",
+    "closing": b"Host: a\r\nConnection: close\r\n",
+    "two hosts": b"Host: a\r\nHost: b\r\n",
+    "no name": b": a\r\n",
+    "a space": b"Host : a\r\n",
+    "folded": b"Host: a\r\n b\r\n",
+}
+_BODIES = {"a body": b"body", "in chunks": b"4\r\nbody\r\n0\r\nTrailer-Of: mine\r\n\r\n"}
+_SEQUENCES = [
+    *([name] * 3 for name in _FIELDS),
+    *(["plain", name, "plain", "plain", name, name] for name in _FIELDS),
+]
+
+
+def _requests(cfg: Config, sent: list[bytes]) -> list[Any]:
+    """What gunicorn makes of requests on one connection."""
+    found: list[Any] = []
+    messages = parser.RequestParser(cfg, iter(sent), ("127.0.0.1", 1))
+    try:
+        for request in messages:
+            found.append(
+                (
+                    *(request.method, request.uri, request.version, list(request.headers)),
+                    *(request.scheme, getattr(request, "_expected_100_continue", None)),
+                    *(request.body.read(), list(request.trailers), request.should_close()),
+                )
+            )
+            request.headers.append(("CHANGED", "by the application"))
+    except Exception as exc:
+        found.append(repr(exc))
+    return found
+
+
+@pytest.mark.parametrize("names", _SEQUENCES, ids="-".join)
+@pytest.mark.parametrize("start", [b"GET / HTTP/1.1", b"POST / HTTP/1.1", b"GET / HTTP/1.0"])
+def test_fields_as_those_before(
+    request: pytest.FixtureRequest, names: list[str], start: bytes
+) -> None:
+    cfg = Config()
+    if "http_parser" in cfg.settings:
+        cfg.set("http_parser", "python")
+    sent = [start + b"\r\n" + _FIELDS[name] + b"\r\n" + _BODIES.get(name, b"") for name in names]
+    plain = _requests(cfg, sent)
+    request.getfixturevalue("saving")
+    assert _requests(cfg, sent) == plain
+
+
+def test_the_same_fields_of_another_request(request: pytest.FixtureRequest) -> None:
+    cfg = Config()
+    if "http_parser" in cfg.settings:
+        cfg.set("http_parser", "python")
+    fields = b"\r\n" + _FIELDS["expecting"] + b"\r\n"
+    starts = (b"GET / HTTP/1.0", b"GET / HTTP/1.1", b"PUT / HTTP/1.1", b"GET /x HTTP/1.0")
+    sent = [start + fields for start in starts]
+    plain = _requests(cfg, sent)
+    request.getfixturevalue("saving")
+    assert _requests(cfg, sent) == plain
+
+
+def test_fields_are_parsed_once_while_they_are_the_same() -> None:
+    parsed = []
+
+    def parse_headers(self: Any, data: bytes, from_trailer: bool = False) -> list[Any]:
+        parsed.append(data)
+        return [data]
+
+    parse = savings._comparing(parse_headers)
+    unreader = types.SimpleNamespace()
+
+    def ask(data: bytes, method: str = "GET", **more: Any) -> Any:
+        one = types.SimpleNamespace(unreader=unreader, method=method, version=(1, 1))
+        return parse(one, data, **more)
+
+    for _ in range(5):
+        assert ask(b"a") == [b"a"]
+    assert parsed == [b"a"]
+    ask(b"a", "PUT")
+    ask(b"a", from_trailer=True)
+    assert len(parsed) == 3
+    # Who always sends other ones is not compared any more.
+    for number in range(10):
+        ask(b"%d" % number)
+    parsed.clear()
+    for _ in range(3):
+        assert ask(b"a") == [b"a"]
+    assert parsed == [b"a"] * 3
+
+
+@pytest.mark.parametrize("before", [(700, 10, 10), (2000, 10, 10), (50_000, 20, 30), (0, 1, 1)])
+def test_how_often_young_objects_are_looked_at(before: tuple[int, int, int]) -> None:
+    usual = gc.get_threshold()
+    try:
+        gc.set_threshold(*before)
+        savings.set_apart()
+        assert gc.get_threshold() == ((2000, 10, 10) if before[0] == 700 else before)
+        assert gc.get_freeze_count() > 5000
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*usual)
