@@ -40,7 +40,7 @@ def patience(threads: int, busy: bool) -> float:
     """Seconds for which the thread of a silent connection waits for the next request itself.
 
     The more threads there are, the shorter: a thousand clients that come one after the other are never all
-    with a thread, whose memory the process would keep (28.8 MiB instead of 22.0 for the worker).
+    with a thread, whose memory the process would keep (28.8 MiB instead of 24.8 for the worker).
 
     Not of a connection that is busy: to give up a thread and get another costs 100 us, more than a request.
 
