@@ -164,31 +164,22 @@ def get(self: Any, block: bool = True, timeout: float | None = None) -> Any:
         taken = False
     if not taken:
         mutex.acquire()
-    left = False
-    item = None
+    item = _NONE
     try:
+        plain = self.__class__ is _Queue
         if timeout is not None and block and not _fits(timeout):
-            left = True
-        elif self.__class__ is _Queue:
-            if self.queue:
-                item = self.queue.popleft()
-            elif not block or timeout is not None:
-                left = True
-            elif (item := _wait(self, mutex, not_empty)) is _NONE:
-                left = True
-        elif self._qsize():
-            item = self._get()
-        elif not block or timeout is not None:
-            left = True
-        elif (item := _wait(self, mutex, not_empty)) is _NONE:
-            left = True
-        if not left and self.not_full._waiters:
+            pass  # the original says what is wrong
+        elif self.queue if plain else self._qsize():
+            item = self.queue.popleft() if plain else self._get()
+        elif block and timeout is None:
+            item = _wait(self, mutex, not_empty)
+        if item is not _NONE and self.not_full._waiters:
             self.not_full.notify()
     finally:
         mutex._box.append(None)
         if mutex._turns:
             mutex._wake()
-    if not left:
+    if item is not _NONE:
         return item
     if block:
         _note_getter(self)

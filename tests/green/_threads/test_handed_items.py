@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from tests.green._threads.queue_programs import START
 from tests.support import run_python
 
-_START = """
-import collections, os, queue, signal, sys, threading, time
+_LOSING = """
 import greenify
 from greenify.green._threads import queue_methods
 
 queue_methods._LONG = 0  # every wait is a long one
-
-def start(function, *args):
-    thread = threading.Thread(target=function, args=args, daemon=True)
-    thread.start()
-    return thread
-
-def until(condition):
-    while not condition():
-        time.sleep(0)
 
 def waiting(q):
     return len(q.not_empty._waiters)
@@ -199,6 +190,6 @@ EXPECTED = {
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_handed(name: str) -> None:
     done = run_python(
-        _START + "\n".join(line[8:] for line in PROGRAMS[name].splitlines()), check=True
+        START + _LOSING + "\n".join(line[8:] for line in PROGRAMS[name].splitlines()), check=True
     )
     assert (done.stdout, done.stderr) == (EXPECTED[name], "")

@@ -4,21 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.green._threads.queue_programs import START
 from tests.support import run_python
-
-_START = """
-import queue, sys, threading, time
-import greenlet
-
-def start(function, *args):
-    thread = threading.Thread(target=function, args=args, daemon=True)
-    thread.start()
-    return thread
-
-def until(condition):
-    while not condition():
-        time.sleep(0)
-"""
 
 PROGRAMS = {
     "subclass with methods of its own": """
@@ -262,7 +249,7 @@ PROGRAMS = {
 def test_as_with_threads(name: str) -> None:
     import textwrap
 
-    code = _START.replace("import greenlet\n", "") + textwrap.dedent(PROGRAMS[name])
+    code = START + textwrap.dedent(PROGRAMS[name])
     natively = run_python(code, greenify=False, check=True)
     assert natively.stdout
     assert run_python(code, check=True).stdout == natively.stdout
