@@ -314,8 +314,10 @@ assert begun <= until("in the parent", "waiting").since <= now()
 
 
 BLOCKED = """
-import ctypes, os, signal, threading, time
+import ctypes, os, threading, time
 print(os.getpid(), flush=True)
+reader, writer = os.pipe()
+buffer = ctypes.create_string_buffer(1)
 def waits():
     event.wait()
 event = threading.Event()
@@ -323,9 +325,9 @@ threading.Thread(target=waits, name="waits", daemon=True).start()
 threading.Thread(target=time.sleep, args=(0.01,), name="sleeps", daemon=True).start()
 time.sleep(0.02)
 event.set()
-# The clock of the time slices goes on while the answers are made, and would end the sleep.
-signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-ctypes.CDLL(None).sleep(1000)
+# The clock of the time slices goes on while the answers are made, and its signal would end a sleep: masks do not
+# keep it away.  A read goes on.
+ctypes.CDLL(None).read(reader, buffer, 1)
 """
 
 
