@@ -27,9 +27,7 @@ from greenify.core.blocking import wait_natively
 from greenify.core.clock import monotonic as _monotonic
 from greenify.core.entries import Mark
 from greenify.core.native import get_native_id as _get_native_id
-from greenify.core.registry import home_hub
-from greenify.inspect.names import name_by_ident, name_of
-from greenify.patches import original
+from greenify.watching import runners
 from greenify.watching.kept import Alarm
 from greenify.watching.kernel import SystemCall, cpu_time, queued, switches_here, system_call
 from greenify.watching.stacks import Raw, capture, root_of
@@ -47,8 +45,6 @@ _FINENESS = 100
 
 # How many looks pass before it is asked how long the threads had no processor.
 _SELDOM = 10
-
-_current_frames = original(sys, "_current_frames")  # not the one that shows green threads
 
 
 @dataclass
@@ -148,6 +144,8 @@ class Looker:
         self._owner: greenlet | None = None  # None for a raw greenlet
         self._searched = False
         self._stay: Stay | None = None
+        # Who had the hub at this look, and where, if it is late.
+        self._sight: tuple[str, list[Raw]] | None = None
         self._flushes: list[Any] = []
         self._here = 0  # the native thread that looks
         self._switches = 0  # how many times it had waited at the last look
@@ -251,7 +249,9 @@ class Looker:
     def _watch_for_end(self, turns: int, now: float, late: float) -> None:
         hub = self.hub
         kept = self._lock_kept(late)
-        frame = _current_frames().get(hub.ident)
+        frame = runners.current_frame(hub)
+        # Before anything is told, which gives up the interpreter lock.
+        self._sight = self._see(frame) if kept > self._seconds / 2 else None
         cpu = cpu_time(hub.native_id)
         root = id(root_of(frame)) if turns == self._turns and not hub.sleeping else 0
         if root and self._root in (0, root):
@@ -292,10 +292,10 @@ class Looker:
             owner = self._owner
             if not self._searched:
                 self._searched = True
-                self._owner = _running(self.hub)
+                self._owner = runners.running(self.hub)
                 # It counts from before the stay, by a few looks: more exactly from now on.
                 self._queued_begun = queued(self.hub.native_id)
-            elif owner is not None and not _runs(owner):
+            elif owner is not None and not runners.runs(owner):
                 # Another greenlet whose frame has come to lie at the same address.
                 self._begin(self._turns, now, cpu)
             elif seconds >= self._seconds:
@@ -306,8 +306,8 @@ class Looker:
         hub = self.hub
         if frame is None or str(frame.f_globals.get("__name__")).startswith("greenify.watching."):
             return  # it waits for us, in `flush`
-        owner = self._owner or _running(hub)
-        stay = Stay(self._since, _name(hub, owner), capture(frame), 0.0, lock_kept=kept)
+        thread, stack = self._sight or self._see(frame)
+        stay = Stay(self._since, thread, stack, 0.0, lock_kept=kept)
         self._measure(stay, now, cpu)
         if stay.seconds - stay.queued < self._seconds:
             return  # the machine was busy
@@ -317,6 +317,10 @@ class Looker:
                 stay.system_call = None  # it waits for us, who have the interpreter lock
         self._others(stay, now)
         self._stay = stay
+
+    def _see(self, frame: FrameType | None) -> tuple[str, list[Raw]]:
+        stack = capture(frame)
+        return runners.name_of_frame(self.hub, frame), stack
 
     def _measure(self, stay: Stay, now: float, cpu: float | None) -> None:
         self._lasts(stay, now)
@@ -344,7 +348,7 @@ class Looker:
         stay.waited = max((now - max(begin, 0.0) for begin in since), default=0.0)
         who = (*ready, *(getattr(entry[2], "greenlet", None) for entry in due))
         stay.names = [
-            _name(hub, item) for item in islice(who, _NAMES) if isinstance(item, greenlet)
+            runners.name(hub, item) for item in islice(who, _NAMES) if isinstance(item, greenlet)
         ]
         if hub.bare is None:
             stay.news = wait_natively(hub.descriptors.fileno(), False, now)
@@ -356,27 +360,3 @@ class Looker:
             self._lasts(stay, now)
             stay.ended = True
             self._tell(stay)
-
-
-def _runs(g: greenlet) -> bool:
-    return bool(g) and g.gr_frame is None
-
-
-def _running(hub: Hub) -> greenlet | None:
-    """The thread that runs on the hub; None if that is a raw greenlet in one of them."""
-    for g in (hub.main, hub.greenlet, *tuple(hub.tasks)):
-        if _runs(g):
-            return g
-    return None
-
-
-def _name(hub: Hub, g: Any) -> str:
-    """What the program calls the thread."""
-    if g is None:
-        return "a greenlet in one of the threads"
-    if g is hub.greenlet:
-        return "the hub (a callback)"
-    if g is not hub.main:
-        return name_of(g)
-    unknown = "MainThread" if home_hub() is hub else f"native thread {hub.native_id}"
-    return name_by_ident(hub.ident) or unknown

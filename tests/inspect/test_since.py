@@ -325,8 +325,8 @@ threading.Thread(target=waits, name="waits", daemon=True).start()
 threading.Thread(target=time.sleep, args=(0.01,), name="sleeps", daemon=True).start()
 time.sleep(0.02)
 event.set()
-# The clock of the time slices goes on while the answers are made, and its signal would end a sleep: masks do not
-# keep it away.  A read goes on.
+# The clock of the time slices goes on while the answers are made, and no mask keeps its signal away: it would
+# end a sleep.  A read goes on.
 ctypes.CDLL(None).read(reader, buffer, 1)
 """
 

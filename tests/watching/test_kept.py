@@ -60,6 +60,61 @@ def test_one_before_which_nobody_has_looked(tmp_path: Path, when: str) -> None:
     assert report["lock_kept"] > 0
 
 
+# What they do when they have kept it, and who has kept it.
+GOES_ON = {
+    "ended": ("call(culprit)", "culprit"),
+    "waits": ("call(lambda: (culprit(), time.sleep(0.1)))", "culprit"),
+    "main": ("culprit()", "MainThread"),
+    "task": ("(task := greenify.Task(culprit, name='culprit')).start(); task.join()", "culprit"),
+}
+
+
+@pytest.mark.parametrize(("start", "who"), GOES_ON.values(), ids=GOES_ON)
+def test_they_have_gone_on_before_it_is_known_who_it_was(
+    tmp_path: Path, start: str, who: str
+) -> None:
+    # A machine that is busy may stop the thread that looks for so long, after it has seen the frames.
+    path = write(
+        tmp_path,
+        f"""
+        from greenify.watching import runners
+        gone_on = native.Event()
+        seen = native.Event()
+        current_frame = runners.current_frame
+        def delayed(hub):
+            frame = inner = current_frame(hub)
+            while inner is not None and not seen.is_set():
+                if inner.f_code is culprit.__code__:
+                    seen.set()
+                    assert gone_on.wait(LONG)
+                inner = inner.f_back
+            return frame
+        runners.current_frame = delayed
+        def culprit():
+            keep(0.5)
+        threads = others()
+        watch = greenify.watch(0.1, found.append)
+        for _ in range(20):  # again, if the machine was too busy to see them there
+            gone_on.clear()
+            seen.clear()
+            time.sleep(0.02)
+            {start}
+            time.sleep(0.02)
+            gone_on.set()
+            watch.flush()
+            if any(row.function == "culprit" for report in found for row in report.stack):
+                break
+        watch.stop()
+        show()
+        """,
+    )
+    functions = [
+        (report["thread"], row["function"]) for report in reports(path) for row in report["stack"]
+    ]
+    assert (who, "culprit") in functions
+    assert {thread for thread, function in functions if function == "culprit"} == {who}
+
+
 # When it is called: while the timer runs; and at once when the hub has slept.
 BEFORE = {
     "others run": ("others()", "while not timer_runs(): time.sleep(0)"),
