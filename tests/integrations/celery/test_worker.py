@@ -387,6 +387,8 @@ class TestOthers:
         self, redis_app: Any, on_redis: Broker, tmp_path: Path
     ) -> None:
         command = [sys.executable, "-m", "greenify", "-m", "celery", "-A", "program", "beat"]
+        # Another test's beat may have sent ticks to a worker that was about to end.
+        redis_app.control.purge()
         with working(tmp_path, on_redis, *OURS, "-c", "5", app=redis_app) as worker:
             worker.control("add_consumer", queue="celery")
             beat = subprocess.Popen(
