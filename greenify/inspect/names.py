@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from types import FrameType
 from typing import Any
 
 from greenlet import greenlet
 
-__all__ = ["function_name", "name_by_ident", "name_of", "printable"]
+__all__ = ["function_name", "name_by_ident", "name_in", "name_of", "printable"]
 
 _threads: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
 
@@ -45,6 +46,25 @@ def name_of(g: greenlet | None) -> str:
     kind = "thread" if hasattr(g, "_lives") else "greenlet"
     number = ident if isinstance(ident, int) else id(g)
     return f"{kind} {number:#x}" + (f" of {function_name(function)}" if function else "")
+
+
+# Which function has the thread or task as `self`, and what its name is called there: not a property, which a
+# subclass may have replaced.
+_NAMED_IN = {"_bootstrap": "_name", "_run_to_end": "name"}
+
+
+def name_in(frames: list[FrameType]) -> str | None:
+    """The name of a thread or task by its frames, the innermost first: they have it while they are kept.
+
+    For who has ended, and for threads that a copy of `threading` has started: `threading` does not know them.
+    """
+    for frame in frames[-2:]:
+        attribute = _NAMED_IN.get(frame.f_code.co_name)
+        if attribute is not None:
+            name = getattr(frame.f_locals.get("self"), "__dict__", {}).get(attribute)
+            if isinstance(name, str):
+                return name
+    return None
 
 
 def printable(text: str) -> str:

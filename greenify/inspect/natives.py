@@ -6,7 +6,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from greenify.inspect.frames import frames_of
-from greenify.inspect.names import function_name, name_by_ident, name_of
+from greenify.inspect.names import function_name, name_by_ident, name_in, name_of
 from greenify.inspect.record import Wait
 from greenify.inspect.waits import wait_in
 
@@ -35,18 +35,7 @@ def look_at(ident: int, frame: FrameType) -> Native | None:
     )
     if hidden:
         return _serving(frames)
-    return Native(name or _name_in(frames) or f"thread {ident:#x}", wait_in(frame))
-
-
-def _name_in(frames: list[FrameType]) -> str | None:
-    """The name of one that a copy of `threading` has started: `threading` itself does not know it."""
-    for frame in frames[-2:]:
-        if frame.f_code.co_name == "_bootstrap":
-            # Not by its property, which a subclass may have replaced.
-            name = getattr(frame.f_locals.get("self"), "__dict__", {}).get("_name")
-            if isinstance(name, str):
-                return name
-    return None
+    return Native(name or name_in(frames) or f"thread {ident:#x}", wait_in(frame))
 
 
 def _serving(frames: list[FrameType]) -> Native | None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
-import threading
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from greenlet import greenlet
 
 from greenify.core.registry import home_hub
-from greenify.inspect.frames import USER, kind_of
-from greenify.inspect.names import name_by_ident, name_of
+from greenify.inspect.frames import frames_of
+from greenify.inspect.names import name_by_ident, name_in, name_of
 from greenify.patches import original
-from greenify.task import Task
 from greenify.watching.stacks import root_of
 
 if TYPE_CHECKING:
@@ -22,9 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["current_frame", "name", "name_of_frame", "running", "runs"]
 
 _current_frames = original(sys, "_current_frames")  # not the one that shows green threads
-
-# In how many of the outermost frames of a thread it is looked for itself.
-_OUTERMOST = 6
 
 
 def current_frame(hub: Hub) -> FrameType | None:
@@ -72,22 +67,5 @@ def name_of_frame(hub: Hub, frame: FrameType | None) -> str:
     for g in (hub.main, hub.greenlet, *tuple(hub.tasks)):
         if root_of(g.gr_frame) is root:
             return name(hub, g)
-    return _ended(frame)
-
-
-def _ended(frame: FrameType | None) -> str:
-    """The name of a thread by its frames: they have it as long as they are kept themselves."""
-    frames = []
-    while frame is not None:
-        frames.append(frame)
-        frame = frame.f_back
-    for each in frames[: -_OUTERMOST - 1 : -1]:
-        if kind_of(each.f_code) == USER:
-            break  # reading variables of the program's could keep them alive
-        owner = each.f_locals.get("self")
-        if isinstance(owner, (threading.Thread, Task)):
-            # Not by a property, which a subclass may have replaced.
-            found = vars(owner).get("_name", vars(owner).get("name"))
-            if isinstance(found, str):
-                return found
-    return "a thread that has ended"
+    # However deep: it is the outermost that have it.
+    return name_in(frames_of(frame, sys.maxsize)) or "a thread that has ended"
